@@ -332,7 +332,7 @@ _ATOMS: Final[Mapping[str, tuple[type, ...]]] = {
 
 def _shape(kind: type[Any]) -> tuple[tuple[type, ...], ...]:
     """The types of a message's fields, read from its annotations, so that grammar and check cannot differ."""
-    texts = [getattr(text, "__forward_arg__", text) for text in kind.__annotations__.values()]
+    texts = [str(getattr(text, "__forward_arg__", text)) for text in kind.__annotations__.values()]
     return tuple(_ATOMS.get(text) or ((list,) if text.startswith("list") else (dict,)) for text in texts)
 
 

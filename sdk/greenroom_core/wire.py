@@ -1,0 +1,226 @@
+"""Frozen dataclasses to plain data and back, by their annotations, with errors that name the field.
+
+One place for what every structure on the wire needs; built on first use and kept per class. Dataclasses become dicts
+without the fields that hold their default, so that a newer field is no news to an older log.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+_Read = Callable[[Any, str], Any]
+
+
+class WireFault(ValueError):
+    """Plain data that is not what the structure needs; the message starts with where."""
+
+
+def to_wire(obj: Any) -> Any:
+    """Plain data for a structure made of dataclasses, enums, mappings and sequences."""
+    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
+        wire = {name: to_wire(item) for name, default, item in _fields_of(obj) if not _same(item, default)}
+        tag = _TAGS.get(type(obj))
+        return wire if tag is None else {"is": tag, **wire}
+    if isinstance(obj, Enum):
+        return obj.value
+    if isinstance(obj, Mapping):
+        return {key: to_wire(item) for key, item in obj.items()}
+    if isinstance(obj, (tuple, list, frozenset)):
+        return [to_wire(item) for item in obj]
+    return obj
+
+
+def from_wire(cls: type[T], wire: Any, where: str = "") -> T:
+    """Read what `to_wire` made.
+
+    Args:
+        cls: The dataclass to read.
+        wire: Plain data from outside.
+        where: Starts the path in errors, for people.
+
+    Raises:
+        WireFault: A field is missing, unknown or of the wrong type.
+    """
+    read: T = _reader(cls)(wire, where or cls.__name__)
+    return read
+
+
+_TAGS: dict[type[Any], str] = {}
+
+
+def tagged(tag: str) -> Callable[[type[T]], type[T]]:
+    """Mark a member of a Union of dataclasses; its plain data carries `{"is": tag}`."""
+
+    def mark(cls: type[T]) -> type[T]:
+        _TAGS[cls] = tag
+        return cls
+
+    return mark
+
+
+_LAYOUTS: dict[type[Any], list[tuple[str, Any]]] = {}
+_MISSING = object()
+
+
+def _fields_of(obj: Any) -> list[tuple[str, Any, Any]]:
+    cls = type(obj)
+    layout = _LAYOUTS.get(cls)
+    if layout is None:
+        layout = _LAYOUTS[cls] = [(field.name, _default(field)) for field in dataclasses.fields(cls)]
+    return [(name, default, getattr(obj, name)) for name, default in layout]
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return field.default
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return _MISSING
+
+
+def _same(item: Any, default: Any) -> bool:
+    return item is default or (type(item) is type(default) and item == default)
+
+
+_READERS: dict[Any, _Read] = {}
+
+
+def _reader(annotation: Any) -> _Read:
+    try:
+        return _READERS[annotation]
+    except KeyError:
+        pass
+    # Recursive structures find this stand-in while their own reader is being built.
+    _READERS[annotation] = lambda wire, where: _READERS[annotation](wire, where)
+    _READERS[annotation] = _build(annotation)
+    return _READERS[annotation]
+
+
+_ATOMS: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    str: (str,),
+    bytes: (bytes,),
+    bool: (bool,),
+    float: (float, int),
+}
+
+
+def _build(annotation: Any) -> _Read:
+    if annotation is Any or annotation is object:
+        return lambda wire, where: wire
+    if annotation in _ATOMS:
+        return _atom(annotation, _ATOMS[annotation])
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return _enum(annotation)
+    if dataclasses.is_dataclass(annotation):
+        return _dataclass(typing.cast("type[Any]", annotation))
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return _union(arguments)
+    if origin is tuple:
+        return _sequence(_reader(arguments[0])) if arguments[-1] is Ellipsis else _fixed(arguments)
+    if origin is not None and issubclass(origin, Mapping):
+        return _mapping(_reader(arguments[0]), _reader(arguments[1]))
+    raise TypeError(f"no wire form for {annotation!r}")
+
+
+def _atom(word: type, taken: tuple[type, ...]) -> _Read:
+    def read(wire: Any, where: str) -> Any:
+        if not isinstance(wire, taken) or (isinstance(wire, bool) and word is not bool):
+            raise WireFault(f"{where}: expected {word.__name__}, got {type(wire).__name__}")
+        return float(wire) if isinstance(wire, int) and word is float else wire
+
+    return read
+
+
+def _enum(cls: type[Enum]) -> _Read:
+    members = {member.value: member for member in cls}
+
+    def read(wire: Any, where: str) -> Any:
+        try:
+            return members[wire]
+        except (KeyError, TypeError):
+            raise WireFault(f"{where}: expected one of {sorted(map(str, members))}, got {wire!r}") from None
+
+    return read
+
+
+def _dataclass(cls: type[Any]) -> _Read:
+    hints = typing.get_type_hints(cls)
+    readers = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(cls)}
+    needed = [field.name for field in dataclasses.fields(cls) if _default(field) is _MISSING]
+
+    def read(wire: Any, where: str) -> Any:
+        if not isinstance(wire, Mapping):
+            raise WireFault(f"{where}: expected a map of {cls.__name__}, got {type(wire).__name__}")
+        values = {}
+        for name, item in wire.items():
+            reader = readers.get(name)
+            if reader is not None:
+                values[name] = reader(item, f"{where}.{name}")
+            elif name != "is":
+                raise WireFault(f"{where}: {cls.__name__} has no field {name!r}")
+        for name in needed:
+            if name not in values:
+                raise WireFault(f"{where}.{name} is missing")
+        return cls(**values)
+
+    return read
+
+
+def _union(members: tuple[Any, ...]) -> _Read:
+    optional = type(None) in members
+    rest = [member for member in members if member is not type(None)]
+    if len(rest) == 1:
+        inner = _reader(rest[0])
+        return lambda wire, where: None if wire is None else inner(wire, where)
+    by_tag = {_TAGS[member]: _reader(member) for member in rest if member in _TAGS}
+    atoms = [(_ATOMS[member], _reader(member)) for member in rest if member in _ATOMS]
+    atoms.sort(key=lambda atom: bool in atom[0], reverse=True)
+
+    def read(wire: Any, where: str) -> Any:
+        if wire is None and optional:
+            return None
+        if isinstance(wire, Mapping) and wire.get("is") in by_tag:
+            return by_tag[wire["is"]](wire, where)
+        for taken, reader in atoms:
+            if isinstance(wire, taken):
+                return reader(wire, where)
+        raise WireFault(f"{where}: expected one of {[*by_tag, *(str(a[0][0].__name__) for a in atoms)]}")
+
+    return read
+
+
+def _sequence(item: _Read) -> _Read:
+    def read(wire: Any, where: str) -> Any:
+        if not isinstance(wire, (list, tuple)):
+            raise WireFault(f"{where}: expected a list, got {type(wire).__name__}")
+        return tuple([item(part, where) for part in wire])
+
+    return read
+
+
+def _fixed(arguments: tuple[Any, ...]) -> _Read:
+    readers = [_reader(argument) for argument in arguments]
+
+    def read(wire: Any, where: str) -> Any:
+        if not isinstance(wire, (list, tuple)) or len(wire) != len(readers):
+            raise WireFault(f"{where}: expected a list of {len(readers)}")
+        return tuple(reader(part, where) for reader, part in zip(readers, wire, strict=True))
+
+    return read
+
+
+def _mapping(key: _Read, item: _Read) -> _Read:
+    def read(wire: Any, where: str) -> Any:
+        if not isinstance(wire, Mapping):
+            raise WireFault(f"{where}: expected a map, got {type(wire).__name__}")
+        return {key(name, where): item(part, f"{where}[{name!r}]") for name, part in wire.items()}
+
+    return read
