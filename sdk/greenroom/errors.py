@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class GreenroomError(Exception):
     """Base of every error that Greenroom itself raises."""
@@ -212,4 +217,102 @@ class BlobDamaged(FileProblem, ValueError):
         return (
             f"{self.place}blob {self.sha256[:12]} in {self.store} holds other bytes ({self.found[:12]}); "
             "it was removed: run again what made it"
+        )
+
+
+# Running ------------------------------------------------------------------------------------------------------------
+
+
+class Recoverable(GreenroomError):
+    """Raise it (or a subclass) in a task to ask for a retry, whatever the task's `Retry(on=)` says."""
+
+
+class NonRecoverable(GreenroomError):
+    """Raise it (or a subclass) in a task to fail at once, whatever retries are left."""
+
+
+class EagerException(GreenroomError):
+    """A call that an `@eager` task made has failed; the class raised is also the class of the call's own error."""
+
+
+class NotApproved(GreenroomError, AssertionError):
+    """Somebody said no at a gate."""
+
+    def __init__(self, gate: str) -> None:
+        super().__init__(gate)
+        self.gate = gate
+
+    def __str__(self) -> str:
+        return f"gate {self.gate!r} was not approved"
+
+
+class GateUnanswered(GreenroomError, ValueError):
+    """A gate waits for somebody, and nobody can be asked here."""
+
+    def __init__(self, gate: str) -> None:
+        super().__init__(gate)
+        self.gate = gate
+
+    def __str__(self) -> str:
+        return (
+            f"gate {self.gate!r} waits for an answer and there is no terminal to ask at; "
+            f"in a test, wrap the run in greenroom.testing.gate_answers({self.gate}=...)"
+        )
+
+
+class CallTimedOut(GreenroomError, TimeoutError):
+    """A call took longer than its task allows."""
+
+    def __init__(self, task: str, seconds: float) -> None:
+        super().__init__(task, seconds)
+        self.task, self.seconds = task, seconds
+
+    def __str__(self) -> str:
+        return f"{self.task} took longer than its timeout of {self.seconds:g} s"
+
+
+class CallExited(GreenroomError):
+    """A task left its process by `sys.exit` before it had returned its outputs."""
+
+    def __init__(self, task: str, code: object) -> None:
+        super().__init__(task, code)
+        self.task, self.code = task, code
+
+    def __str__(self) -> str:
+        return f"{self.task} called sys.exit({self.code!r}); return instead, or raise an error that says why"
+
+
+class WorkflowFailed(GreenroomError, ValueError, AssertionError):
+    """A workflow failed for a reason that is no exception of the user's code."""
+
+    def __init__(self, node: str, message: str) -> None:
+        super().__init__(node, message)
+        self.node, self.message = node, message
+
+    def __str__(self) -> str:
+        return f"{self.message} (node {self.node})" if self.node else self.message
+
+
+class SecretMissing(GreenroomError, ValueError):
+    """A task asks for a secret that is nowhere to be found."""
+
+    def __init__(self, secret: str, places: Sequence[str]) -> None:
+        super().__init__(secret, places)
+        self.secret, self.places = secret, places
+
+    def __str__(self) -> str:
+        return f"secret {self.secret} was not found; set one of {', '.join(self.places)}"
+
+
+class ReferenceUnresolved(GreenroomError, NotImplementedError):
+    """A reference to something registered elsewhere should run here."""
+
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(what, name)
+        self.what, self.name = what, name
+
+    def __str__(self) -> str:
+        return (
+            f"{self.what} {self.name!r} stands for something registered on a hub and cannot run in this process; "
+            f"in a test, replace it by greenroom.testing.task_mock"
         )
