@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from greenroom_core.refs import BlobRef, read_ref
+from greenroom_core.refs import BlobRef, blobs_of, digest, read_ref
 from greenroom_core.values import Ext, ListView, Plain, Value, ext_bounds, kind_of, list_length, pack, unpack
 
 
@@ -99,7 +99,7 @@ def _json_ext(code: Ext, data: bytes) -> Any:
     if code == Ext.LIST:
         return [_json(unpack(item)) for item in ListView(pack(msgpack.ExtType(int(code), data)))]
     if code == Ext.BIGINT:
-        return int(data)
+        return int(data) if not data.lstrip(b"-").startswith(b"0x") else data.decode()
     if code == Ext.BLOB:
         ref = read_ref(data)
         return {"type": ref.kind, "preview": ref.preview, "uri": f"blob:{ref.sha256}", "size": ref.size}
@@ -135,4 +135,9 @@ def refer(value: Value, sha256: str) -> Value:
     """The reference that stands for a value which was stored as blob `sha256`."""
     length = list_length(value)
     kind = "list" if length is not None else kind_of(value)
-    return BlobRef(sha256, len(value), kind, length, preview(value)).to_value()
+    semantic = None if kind in _CANONICAL else digest(value)
+    holds = 0 if kind in _CANONICAL else len(blobs_of(value))
+    return BlobRef(sha256, len(value), kind, length, preview(value), semantic, holds).to_value()
+
+
+_CANONICAL = frozenset({"bytes", "str", "int"})  # Equal exactly if their bytes are: no need to read them once more.

@@ -39,27 +39,33 @@ class Ext(IntEnum):
     LIST = 1
     """`<Q n>`, then n ends (`<Q`), then the items' bytes: a list that is sliced without being decoded."""
     BLOB = 2
-    """`[sha256 hex, size, kind, n or None, preview]`: a whole value above `INLINE_LIMIT`, kept as a blob."""
+    """`[sha256 hex, size, kind, n or None, preview, digest or None, blobs in it]`: a value above `INLINE_LIMIT`.
+
+    It stands innermost: wrappers (`TAGGED`, `HASHED`, `CUSTOM`) stay around it, inline.
+    """
     FILE = 3
-    """`{"name", "size", "blob" | "uri", "format", ...}`."""
+    """`{"name", "size", "blob" | "uri", "format", "exec"}`: `exec` only on what may be executed."""
     DIRECTORY = 4
-    """`{"name", "size", "entries": [[path, sha256, size], ...] | "uri", "format"}`."""
+    """`{"name", "size", "entries": [[path, sha256, size, may be executed?], ...] | "uri", "format"}`.
+
+    An empty folder is an entry whose path ends in a slash and whose sha256 is nil.
+    """
     PICKLE = 5
-    """`[type name, preview, pickle bytes | None, sha256 | None]`: opaque; who asked for it opens it."""
+    """`[type name, preview, pickle bytes | None, sha256 | None, blobs in it?]`: opaque; who asked for it opens it."""
     TAGGED = 6
     """`[tag, value]`: one member of a Union."""
     HASHED = 7
     """`[digest, value]`: a value that brings its own semantic digest (`HashMethod`)."""
     TIME = 8
-    """`[kind, text]` with kind one of `datetime`, `date`, `time`, `timedelta`; ISO 8601, timedelta in microseconds."""
+    """`[kind, text, zone?]`, kind `datetime`, `date`, `time` (ISO 8601, zone a name) or `timedelta` (microseconds)."""
     BIGINT = 9
-    """Decimal digits of an int outside 64 bits."""
+    """Digits of an int outside 64 bits: decimal, or `0x...` where Python refuses to convert that many."""
     SET = 10
     """A msgpack array, sorted by its items' bytes."""
     TABLE = 11
     """`{"format": "parquet", "columns": [[name, type], ...], "rows", "size", "blob" | "data"}`: a data frame."""
     ARRAY = 12
-    """`{"dtype", "shape", "library", "blob" | "data"}`: a numeric array, C order."""
+    """`{"dtype", "shape", "library", "blob" | "data", "order"?}`: a numeric array; `order` "F" if not C."""
     MANIFEST = 13
     """`[execution, node, output, n]`: a map's results, read chunk by chunk from the log; never concatenated."""
     CUSTOM = 14
@@ -75,9 +81,26 @@ class ValueFault(ValueError):
 _LIST_HEAD = struct.Struct("<Q")
 
 
+_IDLE: list[msgpack.Packer] = []  # A new packer costs four times what packing a short value does.
+_LARGEST_IDLE: Final = 1 << 20  # Bytes: a packer keeps the buffer that its largest value needed.
+
+
 def pack(obj: Plain) -> Value:
-    """Encode plain data (and `msgpack.ExtType`) as a value."""
-    return msgpack.packb(obj, unicode_errors="surrogatepass")  # type: ignore[no-any-return]
+    """Encode plain data (and `msgpack.ExtType`) as a value.
+
+    Raises:
+        OverflowError: An int does not fit 64 bits.
+        ValueError: Nested more than 511 levels deep.
+        TypeError: It is not plain data.
+    """
+    try:
+        packer = _IDLE.pop()  # Taken out, so that no other thread can use it meanwhile.
+    except IndexError:
+        packer = msgpack.Packer(unicode_errors="surrogatepass")
+    value: Value = packer.pack(obj)
+    if len(value) <= _LARGEST_IDLE:
+        _IDLE.append(packer)
+    return value
 
 
 def unpack(value: Value | memoryview) -> Plain:
