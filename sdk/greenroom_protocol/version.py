@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+VERSION: Final = "0.1.0"
+"""Of the distribution, as in pyproject.toml: read from here because `importlib.metadata` takes 20 ms."""
+
 PROTOCOL: Final = 1
 """Raised whenever a message changes its meaning or its fields."""
 
