@@ -298,6 +298,10 @@ class Execution:
             self._close(following)
         return following
 
+    def look_at(self, node: str) -> None:
+        """Examine a node at the next `advance`: something volatile about it has changed."""
+        self._look.append(node)
+
     def _close(self, following: list[Fact]) -> None:
         """Every node has ended: so does the execution, or its failure is handled first."""
         handler = self.graph.on_failure

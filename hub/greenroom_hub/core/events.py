@@ -1,0 +1,157 @@
+"""What happens to the hub: the machine's inbox. Past tense; time and randomness enter only here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from greenroom_core.program import Program, Submission
+from greenroom_protocol.calls import Outcomes
+from greenroom_protocol.frames import Bye, Cache, Hello, Lost, Result, Returned, Started, Stats
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A client wants a program run; everything in it has been read and checked."""
+
+    request: int
+    """Names the request that waits for a reply."""
+    execution: str
+    submission: Submission
+    """Secrets and environment variables by name only; their values are sealed."""
+    program: Program
+    packed: bytes | None
+    """The program's bytes, where the store does not have them yet."""
+    sealed: bytes = b""
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CancelWanted:
+    """Somebody wants an execution to end."""
+
+    request: int
+    execution: str
+    by: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateAnswered:
+    """Somebody opened or rejected a gate, or gave it its input."""
+
+    request: int
+    execution: str
+    node: str
+    value: bytes | None
+    approved: bool
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaConnected:
+    """A replica has said hello on a link of its own."""
+
+    hello: Hello
+    link: int
+    """Number of the connection; a newer link of a replica replaces an older one."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkLost:
+    """A replica's connection is gone; the replica may come back within the grace."""
+
+    replica: str
+    link: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResultsCame:
+    """Outcomes of a batch of calls."""
+
+    replica: str
+    link: int
+    result: Result
+    outcomes: Outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Anything else that a replica said."""
+
+    replica: str
+    link: int
+    message: Started | Cache | Stats | Returned | Lost | Bye
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaExited:
+    """A launcher saw a replica end: whatever it held is lost at once."""
+
+    replica: str
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFailed:
+    """A launcher could not start a replica."""
+
+    replica: str
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """Launchers told which replicas of an earlier hub still live; placing waits until each has said hello."""
+
+    replicas: tuple[tuple[str, int], ...]
+    """`(replica, generation)` of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invited:
+    """A replica that nobody launched may join an environment under this name."""
+
+    replica: str
+    environment: str
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """The hub is asked to stop: nothing new is placed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A time that the machine asked for has come."""
+
+
+Event: TypeAlias = (
+    Submitted
+    | CancelWanted
+    | GateAnswered
+    | ReplicaConnected
+    | LinkLost
+    | ResultsCame
+    | Heard
+    | ReplicaExited
+    | LaunchFailed
+    | Adopted
+    | Invited
+    | Draining
+    | Tick
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The time of a turn: everything in one turn happens at once."""
+
+    wall_ms: int
+    """Since the epoch; goes into the log."""
+    mono_ms: int
+    """Monotonic: what waits and graces are measured by, so that a laptop's sleep or a clock's jump is no loss."""

@@ -1,0 +1,167 @@
+"""A pool: all replicas of one environment, what waits for them, and how many of them there should be."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from greenroom_core.program import Environment, Interpreter, Resources
+from greenroom_core.values import pack
+from greenroom_core.wire import to_wire
+from greenroom_hub.core.replica import Replica, ReplicaState
+
+
+def pool_key(project: str, environment: Environment, interpreter: Interpreter | None) -> str:
+    """The key of the pool that serves an environment: its project, its name and what its container is made of.
+
+    Counts, time to live, isolation and the user's code are not part of it, so that replicas stay warm across edits,
+    executions and launch plans. For processes the submitter's interpreter and what is installed in it stand in for
+    the image.
+    """
+    made_of = replace(
+        environment,
+        replica_count=1,
+        ttl=None,
+        min_replicas=0,
+        scaledown_ttl=None,
+        max_calls=None,
+        max_memory=None,
+        max_age=None,
+        prewarm=(),
+        image_notes=(),
+    )
+    told = pack([project, to_wire(made_of), None if interpreter is None else to_wire(interpreter)])
+    return f"{environment.name}-{hashlib.sha256(told).hexdigest()[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How many replicas, and for how long, one execution's definition of the environment wants."""
+
+    count: int = 1
+    ttl: float | None = None
+    min_replicas: int = 0
+    scaledown_ttl: float | None = None
+
+
+@dataclass(slots=True)
+class Pool:
+    """All replicas of one environment."""
+
+    key: str
+    project: str
+    environment: Environment
+    interpreter: Interpreter | None
+    asks: Resources
+    """What each replica is promised; on a local hub cut to the machine."""
+    slots: int = 1
+    """Calls that each replica runs at a time."""
+    replicas: dict[str, Replica] = field(default_factory=dict)
+    wishes: dict[str, Wish] = field(default_factory=dict)
+    """By live execution."""
+    last_wish: Wish = Wish()
+    """Of the execution that ended last: holds when none is live."""
+    queue: OrderedDict[str, deque[str]] = field(default_factory=OrderedDict)
+    """Nodes with calls to place, by execution; executions take turns."""
+    idle: dict[str, None] = field(default_factory=dict)
+    """Ready replicas that hold nothing, the most recently used last: warm ones first, old ones age out."""
+    idle_since_ms: int | None = None
+    failures: int = 0
+    """Launches that failed one after the other."""
+    retry_ms: int = 0
+    failure_text: str = ""
+    waits: str = ""
+    """Why it cannot start a replica now; empty if it can."""
+    waits_since_ms: int = 0
+    gone: str = ""
+    """Why its last replicas were let go (`ttl_seconds=30, idle 4 min`), told when it must start again."""
+    gone_ms: int = 0
+
+    # Wishes -----------------------------------------------------------------------------------------------------------
+
+    def _wishes(self) -> list[Wish]:
+        return list(self.wishes.values()) or [self.last_wish]
+
+    @property
+    def limit(self) -> int:
+        """Most replicas that it may have."""
+        return max(wish.count for wish in self._wishes())
+
+    @property
+    def minimum(self) -> int:
+        """Replicas that are kept warm."""
+        return max(wish.min_replicas for wish in self._wishes())
+
+    def ttl(self, default: float) -> float:
+        """Seconds without a call after which its replicas go."""
+        return max(default if wish.ttl is None else wish.ttl for wish in self._wishes())
+
+    @property
+    def scaledown_ttl(self) -> float | None:
+        """Seconds after which a single idle replica of a busy pool goes."""
+        given = [wish.scaledown_ttl for wish in self._wishes() if wish.scaledown_ttl is not None]
+        return max(given) if given else None
+
+    def drop_wish(self, execution: str) -> None:
+        """An execution has ended."""
+        wish = self.wishes.pop(execution, None)
+        if wish is not None:
+            self.last_wish = wish
+
+    # What waits -------------------------------------------------------------------------------------------------------
+
+    def enqueue(self, execution: str, node: str) -> None:
+        """A node has calls to place."""
+        nodes = self.queue.setdefault(execution, deque())
+        if node not in nodes:
+            nodes.append(node)
+
+    def dequeue(self, execution: str, node: str) -> None:
+        """A node has no calls to place any more."""
+        nodes = self.queue.get(execution)
+        if nodes is not None and node in nodes:
+            nodes.remove(node)
+        if not nodes:
+            self.queue.pop(execution, None)
+
+    def forget(self, execution: str) -> None:
+        """An execution has ended."""
+        self.queue.pop(execution, None)
+
+    def sources(self) -> Iterator[tuple[str, str]]:
+        """What waits, `(execution, node)`: executions take turns, nodes of one go in their order."""
+        for execution in list(self.queue):
+            for node in list(self.queue.get(execution, ())):
+                yield execution, node
+
+    def turn(self, execution: str) -> None:
+        """This execution had its turn."""
+        if execution in self.queue:
+            self.queue.move_to_end(execution)
+
+    # Replicas ---------------------------------------------------------------------------------------------------------
+
+    def alive(self) -> list[Replica]:
+        """Replicas that count: starting, ready, or expected back."""
+        return [one for one in self.replicas.values() if one.alive]
+
+    def ready(self) -> int:
+        """How many can take calls."""
+        return sum(1 for one in self.replicas.values() if one.takes_calls)
+
+    def in_flight(self) -> int:
+        """Calls that its replicas hold."""
+        return sum(one.in_flight for one in self.replicas.values())
+
+    def free_index(self) -> int:
+        """The smallest number that no replica has."""
+        taken = {one.index for one in self.replicas.values() if one.state is not ReplicaState.GONE}
+        return next(index for index in range(len(taken) + 1) if index not in taken)
+
+    def note_idle(self, one: Replica) -> None:
+        """Keep `idle` true for a replica whose load or state has changed."""
+        self.idle.pop(one.id, None)
+        if one.takes_calls and one.in_flight == 0:
+            self.idle[one.id] = None

@@ -1,0 +1,86 @@
+"""After a restart: the log is folded into the state that it was written from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from greenroom_core.execution import Execution
+from greenroom_core.facts import CallsFinished, ExecutionSubmitted, Fact
+from greenroom_core.mapping import DELAYED
+from greenroom_core.program import Program
+from greenroom_hub.core.events import Moment
+from greenroom_hub.core.hub_facts import HUB_STREAM, HubStarted, PoolDefined
+from greenroom_hub.core.pool import Pool
+from greenroom_hub.core.pools import join_pools
+from greenroom_hub.core.run import Run
+from greenroom_hub.core.state import Recorded, State, Turn
+from greenroom_hub.core.submissions import advance
+
+
+def fold(state: State, rows: Iterable[Recorded], programs: Mapping[str, Program]) -> None:
+    """Fold the rows of all live streams, in the order of the log."""
+    for row in rows:
+        fact = row.fact
+        if isinstance(fact, PoolDefined):
+            _fold_pool(state, fact)
+            state.seqs[row.stream] = row.seq
+        elif isinstance(fact, HubStarted):
+            state.seqs[row.stream] = row.seq
+        else:
+            _fold_fact(state, row, fact, programs)
+
+
+def _fold_pool(state: State, fact: PoolDefined) -> None:
+    pool = state.pools.get(fact.key)
+    if pool is None:
+        pool = Pool(fact.key, fact.project, fact.environment, fact.interpreter, fact.asks, fact.slots)
+        state.pools[fact.key] = pool
+    pool.environment, pool.last_wish = fact.environment, fact.wish
+
+
+def _fold_fact(state: State, row: Recorded, fact: Fact, programs: Mapping[str, Program]) -> None:
+    if isinstance(fact, ExecutionSubmitted):
+        program = programs[fact.submission.program]
+        state.programs[fact.submission.program] = program
+        execution = Execution(fact, program, state.reader)
+        state.runs[row.stream] = Run(execution, row.at_ms, 0, parent=fact.parent)
+    run = state.runs.get(row.stream)
+    if run is None:
+        return
+    run.seq = row.seq
+    run.execution.apply(fact, row.position, row.at_ms)
+    if isinstance(fact, CallsFinished):
+        key = (fact.replica, fact.generation)
+        state.recorded[key] = max(state.recorded.get(key, 0), fact.seq)
+
+
+def begin(state: State, now: Moment, version: str) -> Turn:
+    """The first turn after a restart: what the crash cut off is recorded, what is open waits for its pools."""
+    state.now, state.turn = now, Turn()
+    state.record_hub(HUB_STREAM, HubStarted(state.epoch, version))
+    for run in list(state.runs.values()):
+        if run.id not in state.runs:
+            continue
+        run.submitted_mono = now.mono_ms - max(0, now.wall_ms - run.submitted_ms)
+        run.pools, _ = join_pools(state, run.id, run.execution.program, strict=False)
+        _rearm(state, run)
+        advance(state, run)
+    state.touched.clear()  # Nothing is placed before launchers told who is alive.
+    return state.turn
+
+
+def _rearm(state: State, run: Run) -> None:
+    execution = run.execution
+    execution.started = [
+        node.id for node in execution.nodes.values() if node.items is not None and not node.ended and node.items.open
+    ]
+    execution.cancelled.clear()
+    deadline = execution.submitted.submission.deadline
+    if deadline is not None:
+        run.due["#deadline"] = run.submitted_ms + int(deadline * 1000)
+    for name in execution.started:
+        items = execution.nodes[name].items
+        if items is not None and DELAYED in items.states:
+            run.due[name] = items.waiting_until() or state.now.wall_ms
+    if execution.submitted.parent is not None:
+        run.parent = execution.submitted.parent

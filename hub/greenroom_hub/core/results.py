@@ -1,0 +1,196 @@
+"""What replicas say about calls: outcomes, losses, calls given back, telemetry of the actor cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from greenroom_core.facts import CallsFinished, CallsLost, CallsStarted
+from greenroom_core.mapping import HELD
+from greenroom_core.noderun import NodeRun
+from greenroom_hub.core.commands import Ack
+from greenroom_hub.core.events import Heard, ResultsCame
+from greenroom_hub.core.placement import deepen
+from greenroom_hub.core.replica import Entry, Replica
+from greenroom_hub.core.run import Run
+from greenroom_hub.core.sessions import on_bye, settle_awaited
+from greenroom_hub.core.state import State
+from greenroom_hub.core.submissions import advance
+from greenroom_protocol.calls import Outcomes
+from greenroom_protocol.frames import Bye, Cache, Lost, Returned, Started, Stats
+
+
+def on_results(state: State, event: ResultsCame) -> None:
+    """A batch of outcomes: recorded once, whatever was sent twice; late ones of superseded attempts are refused."""
+    replica = state.replicas.get(event.replica)
+    if replica is None or replica.link != event.link:
+        return  # An older connection's; the replica sends it again on its newest.
+    result, outcomes = event.result, event.outcomes
+    replica.awaited.discard(result.seq)
+    state.tell(Ack(replica.id, result.seq))
+    if result.seq <= replica.recorded:
+        state.count("results_repeated")
+    else:
+        replica.recorded = result.seq
+        run = state.runs.get(result.execution)
+        node = run.execution.nodes.get(result.node) if run is not None else None
+        if run is None or node is None or node.items is None:
+            state.count("results_late", outcomes.size)
+            replica.release((result.execution, result.node), outcomes.item_list())
+        else:
+            _record(state, run, node, replica, event)
+    settle_awaited(state, replica)
+    _after_load_change(state, replica)
+
+
+def _record(state: State, run: Run, node: NodeRun, replica: Replica, event: ResultsCame) -> None:
+    assert node.items is not None
+    outcomes, key = event.outcomes, (run.id, node.id)
+    refused = node.items.stale(outcomes)
+    if refused:
+        state.count("results_refused", len(refused))
+        state.say("late results refused", execution=run.id, node=node.id, replica=replica.id, calls=len(refused))
+    freed = replica.release(key, outcomes.item_list())
+    run.note(replica.pool, replica.id, -freed)
+    replica.used_ms = state.now.mono_ms
+    replica.calls += outcomes.size
+    placed = replica.placements(key, outcomes.size)
+    _learn(state, run, node, replica, outcomes)
+    fact = CallsFinished(node.id, replica.id, event.result.body, refused, placed, replica.generation, event.result.seq)
+    fact.__dict__["outcomes"] = outcomes  # Decoded at the edge already.
+    state.record(run, fact)
+    state.count("calls_finished", outcomes.size)
+    if node.items.room > 0 and not node.ended:
+        pool = state.pools[replica.pool]
+        pool.enqueue(run.id, node.id)
+    advance(state, run)
+
+
+def _learn(state: State, run: Run, node: NodeRun, replica: Replica, outcomes: Outcomes) -> None:
+    """What a batch teaches: how long such calls take, what the replica's cache holds, what being warm spared."""
+    total = float(sum(memoryview(outcomes.durations).cast("I")))
+    loads_us = 0.0
+    for told in outcomes.cache:
+        loads_us += _note_entry(state, run, replica, told)
+    timing = state.timing(replica.pool, node.task.name if node.task else "")
+    timing.add(total - loads_us, outcomes.size)
+    deepen(replica, (run.id, node.id), timing.mean_us)
+    if replica.id not in run.used:
+        run.used.add(replica.id)
+        if replica.ready_ms and replica.ready_ms < run.submitted_mono:
+            run.saved["starts"] += replica.start_s
+    for extra in outcomes.extras.values():
+        spared = extra.get("import_spared_ms")
+        if isinstance(spared, (int, float)):
+            run.saved["imports"] += spared / 1000
+
+
+def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any]) -> float:
+    """Keep one loader's telemetry; microseconds that its loads took in this batch."""
+    name = (str(told.get("loader", "")), str(told.get("key", "")))
+    mark = (replica.id, *name)
+    entry = replica.entries.get(name)
+    load_ms = float(told.get("load_ms") or 0.0)
+    misses, hits = int(told.get("misses") or 0), int(told.get("hits") or 0)
+    if entry is None:
+        entry = replica.entries[name] = Entry(*name)
+    entry.preview = str(told.get("preview") or entry.preview)
+    entry.bytes = int(told.get("bytes") or entry.bytes)
+    entry.hits += hits
+    entry.last_used_ms = state.now.wall_ms
+    if misses:
+        entry.load_ms = load_ms
+        entry.loaded_by = str(told.get("loaded_by") or run.id)
+        entry.depends = tuple(str(name) for name in told.get("depends") or ())
+        run.loaded.add(mark)
+    elif hits and mark not in run.loaded and mark not in run.hits:
+        run.hits.add(mark)
+        run.saved["loads"] += entry.load_ms / 1000
+    for gone in told.get("evicted") or ():
+        replica.entries.pop((str(gone[0]), str(gone[1])), None)
+    return load_ms * 1000 if misses else 0.0
+
+
+def _after_load_change(state: State, replica: Replica) -> None:
+    pool = state.pools.get(replica.pool)
+    if pool is not None:
+        pool.note_idle(replica)
+        state.touch(pool.key, replica.id)
+
+
+def on_heard(state: State, event: Heard) -> None:
+    """Anything that a replica says beside outcomes."""
+    replica = state.replicas.get(event.replica)
+    if replica is None or replica.link != event.link:
+        return
+    message = event.message
+    if isinstance(message, Lost):
+        _on_lost(state, replica, message)
+    elif isinstance(message, Returned):
+        _on_returned(state, replica, message)
+    elif isinstance(message, Started):
+        _on_started(state, replica, message)
+    elif isinstance(message, Cache):
+        _on_cache(replica, message)
+    elif isinstance(message, Stats):
+        replica.figures = message.figures
+    elif isinstance(message, Bye):
+        on_bye(state, replica, message.reason)
+
+
+def _on_lost(state: State, replica: Replica, message: Lost) -> None:
+    """Calls whose runner died under them, or beside them."""
+    key = (message.execution, message.node)
+    freed = replica.release(key, message.items)
+    replica.placements(key, freed)
+    run = state.runs.get(message.execution)
+    node = run.execution.nodes.get(message.node) if run is not None else None
+    if run is not None and node is not None and node.items is not None:
+        run.note(replica.pool, replica.id, -freed)
+        fact = CallsLost(
+            node.id, tuple(message.items), tuple(message.attempts), replica.id, message.charged, message.reason
+        )
+        state.record(run, fact)
+        advance(state, run)
+    _after_load_change(state, replica)
+
+
+def _on_returned(state: State, replica: Replica, message: Returned) -> None:
+    """Calls that were asked back and had not begun: the same attempt, placed elsewhere."""
+    key = (message.execution, message.node)
+    held = replica.held.get(key, set())
+    items = [item for item in message.items if item in held]
+    freed = replica.release(key, items)
+    replica.placements(key, freed)
+    run = state.runs.get(message.execution)
+    node = run.execution.nodes.get(message.node) if run is not None else None
+    if run is not None and node is not None and node.items is not None:
+        run.note(replica.pool, replica.id, -freed)
+        node.items.give_back(items)
+        if node.items.room > 0 and not node.ended:
+            state.pools[replica.pool].enqueue(run.id, node.id)
+        run.execution.look_at(node.id)
+        advance(state, run)
+    _after_load_change(state, replica)
+
+
+def _on_started(state: State, replica: Replica, message: Started) -> None:
+    run = state.runs.get(message.execution)
+    node = run.execution.nodes.get(message.node) if run is not None else None
+    if run is None or node is None or node.items is None or not 0 <= message.item < node.items.n:
+        return
+    if node.items.states[message.item] == HELD and node.items.attempts[message.item] == message.attempt:
+        fact = CallsStarted(node.id, (message.item,), (message.attempt,), replica.id, message.started_us)
+        state.record(run, fact)
+
+
+def _on_cache(replica: Replica, message: Cache) -> None:
+    for told in message.loaded:
+        name = (str(told.get("loader", "")), str(told.get("key", "")))
+        entry = replica.entries[name] = Entry(*name)
+        entry.preview = str(told.get("preview") or "")
+        entry.bytes = int(told.get("bytes") or 0)
+        entry.load_ms = float(told.get("load_ms") or 0.0)
+        entry.depends = tuple(str(name) for name in told.get("depends") or ())
+    for loader, key, *_ in message.gone:
+        replica.entries.pop((loader, key), None)

@@ -1,0 +1,56 @@
+"""A live execution as the hub drives it: the interpreter's state, and what only the hub knows beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from greenroom_core.execution import Execution
+from greenroom_hub.core.commands import Wanted
+
+
+@dataclass(slots=True)
+class Run:
+    """One live execution."""
+
+    execution: Execution
+    submitted_ms: int
+    submitted_mono: int
+    seq: int = 0
+    """Of the last fact in its stream."""
+    parent: tuple[str, str] | None = None
+    pools: dict[str, str] = field(default_factory=dict)
+    """Pool by key of the environment in the program."""
+    wanted: dict[str, Wanted] = field(default_factory=dict)
+    """Definition by node."""
+    needs: dict[str, int] = field(default_factory=dict)
+    """By node: the row that its calls depend on, which must be on disk before they are sent."""
+    usage: dict[str, Counter[str]] = field(default_factory=dict)
+    """By pool: calls that each replica holds of this execution."""
+    due: dict[str, int] = field(default_factory=dict)
+    """By node: wall clock (ms) at which a delayed item or a gate is due."""
+    saved: dict[str, float] = field(default_factory=lambda: {"starts": 0.0, "imports": 0.0, "loads": 0.0})
+    used: set[str] = field(default_factory=set)
+    """Replicas that have served it."""
+    hits: set[tuple[str, str, str]] = field(default_factory=set)
+    """(replica, loader, key) of entries that it found loaded."""
+    loaded: set[tuple[str, str, str]] = field(default_factory=set)
+    """(replica, loader, key) of entries that it loaded itself."""
+    noticed: set[str] = field(default_factory=set)
+    """What it has been told, so that it is said once."""
+
+    @property
+    def id(self) -> str:
+        """The execution's id."""
+        return self.execution.id
+
+    def note(self, pool: str, replica: str, change: int) -> None:
+        """This many more (or fewer) of its calls are held by a replica."""
+        counts = self.usage.setdefault(pool, Counter())
+        counts[replica] += change
+        if counts[replica] <= 0:
+            del counts[replica]
+
+    def replicas_of(self, pool: str) -> int:
+        """Replicas that it occupies in a pool."""
+        return len(self.usage.get(pool, ()))

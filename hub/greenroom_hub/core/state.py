@@ -1,0 +1,167 @@
+"""Everything that the hub's machine knows, and the turn that it is in."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from greenroom_core.facts import Fact
+from greenroom_core.lists import Reader
+from greenroom_core.program import Program
+from greenroom_hub.core.commands import Do, Say, Tell
+from greenroom_hub.core.events import Moment
+from greenroom_hub.core.hub_facts import HubFact
+from greenroom_hub.core.ledger import Ledger
+from greenroom_hub.core.pool import Pool
+from greenroom_hub.core.replica import Replica
+from greenroom_hub.core.run import Run
+from greenroom_hub.core.timing import Timing
+
+AnyFact: TypeAlias = Fact | HubFact
+_KEPT_TIMINGS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the machine's rules are measured by; the shell's configuration fills it."""
+
+    grace_ms: int = 10_000
+    """How long a replica may be without a link before its calls count as lost."""
+    launch_ms: int = 60_000
+    """How long a replica may take from its launch to its hello."""
+    launch_tries: int = 5
+    """Launches that may fail one after the other before the waiting calls fail."""
+    ttl_s: float = 90.0
+    """For environments that do not say."""
+    local: bool = False
+    """A person's own hub: requests are cut to the machine and said once, instead of refused."""
+    regular_slots: int = 8
+    """Calls of regular tasks at a time, where their resources do not say."""
+    ahead_us: int = 8_000
+    """Microseconds of measured work that a replica is sent ahead."""
+    cache_memory: int | None = None
+    """Bytes that the caches of a pool share, where its environment asks for no memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A fact on its way to the log."""
+
+    position: int
+    stream: str
+    seq: int
+    at_ms: int
+    fact: AnyFact
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn of the loop leads to."""
+
+    rows: list[Recorded] = field(default_factory=list)
+    programs: list[tuple[str, bytes]] = field(default_factory=list)
+    do: list[Do] = field(default_factory=list)
+    tell: list[Tell] = field(default_factory=list)
+
+
+class State:
+    """The machine's memory. Handlers in the modules beside this one change it; `Machine` is their one door."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, reader: Reader, epoch: int, position: int) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.reader = reader
+        self.epoch = epoch
+        self.position = position
+        """Of the last row of the log, the current turn's included."""
+        self.now = Moment(0, 0)
+        self.turn = Turn()
+        self.programs: dict[str, Program] = {}
+        self.runs: dict[str, Run] = {}
+        self.pools: dict[str, Pool] = {}
+        self.replicas: dict[str, Replica] = {}
+        self.expected: dict[str, int] = {}
+        """Replicas of an earlier hub that have not said hello: until then nothing that they may hold is placed."""
+        self.expected_until = 0
+        self.recorded: dict[tuple[str, int], int] = {}
+        """By (replica, generation): the last of its results that the log held when the hub started."""
+        self.draining = False
+        self.starts = 0
+        """Replicas started by this hub; part of their generations."""
+        self.touched: dict[str, dict[str, None]] = {}
+        """Pools to look at before the turn ends, and the replicas in them that have room now."""
+        self.seqs: dict[str, int] = {}
+        """Last sequence number of streams that are no execution's."""
+        self.timings: OrderedDict[tuple[str, str], Timing] = OrderedDict()
+        self.counters: dict[str, int] = {}
+
+    # Recording --------------------------------------------------------------------------------------------------------
+
+    def record(self, run: Run, fact: Fact) -> int:
+        """Put a fact into its execution's log and fold it; its row's position."""
+        position = self._append(run, fact)
+        run.execution.apply(fact, position, self.now.wall_ms)
+        return position
+
+    def record_folded(self, run: Run, facts: Iterable[Fact]) -> None:
+        """Put facts into the log that the execution has folded already."""
+        for fact in facts:
+            self._append(run, fact)
+
+    def _append(self, run: Run, fact: Fact) -> int:
+        self.position += 1
+        run.seq += 1
+        self.turn.rows.append(Recorded(self.position, run.id, run.seq, self.now.wall_ms, fact))
+        return self.position
+
+    def record_hub(self, stream: str, fact: HubFact) -> None:
+        """Put a fact into a stream that is no execution's."""
+        self.position += 1
+        seq = self.seqs[stream] = self.seqs.get(stream, 0) + 1
+        self.turn.rows.append(Recorded(self.position, stream, seq, self.now.wall_ms, fact))
+
+    # Commanding -------------------------------------------------------------------------------------------------------
+
+    def do(self, command: Do) -> None:
+        """Have something done, possibly before the turn is on disk."""
+        self.turn.do.append(command)
+
+    def tell(self, command: Tell) -> None:
+        """Have something told once the turn is on disk."""
+        self.turn.tell.append(command)
+
+    def say(self, event: str, **fields: object) -> None:
+        """A line for the hub's own log."""
+        self.turn.tell.append(Say(event, fields))
+
+    def count(self, name: str, times: int = 1) -> None:
+        """Count something for the metrics."""
+        self.counters[name] = self.counters.get(name, 0) + times
+
+    def touch(self, pool: str, replica: str | None = None) -> None:
+        """Look at a pool before the turn ends; `replica` may have room now."""
+        touched = self.touched.setdefault(pool, {})
+        if replica is not None:
+            touched[replica] = None
+
+    # Finding ----------------------------------------------------------------------------------------------------------
+
+    def pool_of(self, run: Run, node: str) -> Pool | None:
+        """The pool that a node's calls run in."""
+        task = run.execution.nodes[node].task
+        key = run.pools.get(task.environment) if task is not None else None
+        return self.pools.get(key) if key is not None else None
+
+    def timing(self, pool: str, task: str) -> Timing:
+        """How long calls of a task take in a pool; a bounded memory of what was measured."""
+        key = (pool, task)
+        timing = self.timings.get(key)
+        if timing is None:
+            timing = self.timings[key] = Timing()
+            if len(self.timings) > _KEPT_TIMINGS:
+                self.timings.popitem(last=False)
+        else:
+            self.timings.move_to_end(key)
+        return timing

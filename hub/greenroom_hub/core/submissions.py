@@ -1,0 +1,277 @@
+"""Executions from their submission to their end: what the interpreter asks for, turned into work for pools."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from greenroom_core.execution import Execution
+from greenroom_core.facts import (
+    CancelRequested,
+    ChildStarted,
+    ExecutionSubmitted,
+    GateOpened,
+    NodeEnded,
+    Noticed,
+    Outcome,
+)
+from greenroom_core.failure import Cause, Failure
+from greenroom_core.graph import GateKind, NodeKind
+from greenroom_core.noderun import NodeRun
+from greenroom_core.program import Program
+from greenroom_core.values import NIL, ValueFault, unpack
+from greenroom_hub.core.commands import Ended, Refusal, Reply, SendCancel
+from greenroom_hub.core.events import CancelWanted, GateAnswered, Submitted
+from greenroom_hub.core.pools import NeverFits, join_pools
+from greenroom_hub.core.run import Run
+from greenroom_hub.core.state import State
+from greenroom_protocol.ids import execution_id
+
+
+def on_submitted(state: State, event: Submitted) -> None:
+    """A client's submission becomes an execution, or is refused whole."""
+    if state.draining:
+        refusal = Refusal("stopping", "the hub is stopping and takes no new executions")
+        state.tell(Reply(event.request, error=refusal))
+        return
+    try:
+        pools, cuts = join_pools(state, event.execution, event.program, event.submission.strict)
+    except NeverFits as fault:
+        state.tell(Reply(event.request, error=Refusal("never_fits", str(fault))))
+        return
+    if event.packed is not None:
+        state.turn.programs.append((event.submission.program, event.packed))
+    state.programs.setdefault(event.submission.program, event.program)
+    notes = (*event.notes, *cuts)
+    submitted = ExecutionSubmitted(event.execution, event.submission, event.sealed, notes=notes)
+    _begin(state, submitted, event.program, pools)
+    state.tell(Reply(event.request, event.execution, notes))
+
+
+def _begin(state: State, submitted: ExecutionSubmitted, program: Program, pools: dict[str, str]) -> Run:
+    run = Run(
+        Execution(submitted, program, state.reader), state.now.wall_ms, state.now.mono_ms, parent=submitted.parent
+    )
+    run.pools = pools
+    state.runs[run.id] = run
+    state.record(run, submitted)
+    if submitted.submission.deadline is not None:
+        run.due["#deadline"] = state.now.wall_ms + int(submitted.submission.deadline * 1000)
+    state.say("execution submitted", execution=run.id, entity=program.entity, parent=submitted.parent)
+    advance(state, run)
+    return run
+
+
+def advance(state: State, run: Run) -> None:
+    """Record what follows from an execution's state, and set in motion what that asks for."""
+    execution = run.execution
+    while True:
+        following = execution.advance()
+        state.record_folded(run, following)
+        asked = bool(execution.started or execution.children or execution.gates or execution.cancelled)
+        _start_nodes(state, run)
+        _start_children(state, run)
+        _start_gates(state, run)
+        _cancel_nodes(state, run)
+        if not following and not asked:
+            break
+    if execution.ended is not None and run.id in state.runs:
+        finish(state, run)
+
+
+# What the interpreter asks for ----------------------------------------------------------------------------------------
+
+
+def _start_nodes(state: State, run: Run) -> None:
+    started, run.execution.started = run.execution.started, []
+    for name in started:
+        node = run.execution.nodes[name]
+        if node.ended or node.items is None:
+            continue
+        if any(node.spec.upstream()) or node.items.trouble:
+            run.needs[name] = state.position  # What its calls depend on goes to disk with this turn.
+        missing = [secret for secret in node.task.secrets if secret not in _secrets(run)] if node.task else []
+        if missing:
+            _fail_node(state, run, node, _missing_secret(node, missing[0]))
+            continue
+        due = node.items.waiting_until()
+        if due is not None:
+            run.due[name] = due
+        pool = state.pool_of(run, name)
+        if pool is not None and node.items.room > 0:
+            pool.enqueue(run.id, name)
+            state.touch(pool.key)
+
+
+def _secrets(run: Run) -> frozenset[str]:
+    return frozenset(run.execution.submitted.submission.secrets)
+
+
+def _missing_secret(node: NodeRun, name: str) -> Failure:
+    message = (
+        f"task {node.task.name if node.task else node.id} asks for secret {name!r}, which was not found where the "
+        f"program was submitted: set the environment variable {name} there, or provide the file"
+    )
+    return Failure(Cause.INPUT, "MissingSecret", message, where=node.spec.line)
+
+
+def _fail_node(state: State, run: Run, node: NodeRun, failure: Failure) -> None:
+    """A node fails before (or without) any call of its own saying so."""
+    pool = state.pool_of(run, node.id)
+    if pool is not None:
+        pool.dequeue(run.id, node.id)
+    state.record(run, NodeEnded(node.id, Outcome.FAILED, failure.to_wire()))
+
+
+def fail_waiting(state: State, run: Run, node: NodeRun, failure: Failure) -> None:
+    """A node whose calls can never be placed fails, and the execution goes on from there."""
+    _fail_node(state, run, node, failure)
+    advance(state, run)
+
+
+def _start_children(state: State, run: Run) -> None:
+    children, run.execution.children = run.execution.children, []
+    for name, plan_key, inputs in children:
+        plan = run.execution.plans[plan_key]
+        child = _child_id(state, run, name, plan.name)
+        values = {**plan.inputs, **inputs, **plan.fixed}
+        parent = run.execution.submitted
+        submission = replace(parent.submission, inputs=values, name=None, deadline=None, key="")
+        state.record(run, ChildStarted(name, child))
+        submitted = ExecutionSubmitted(child, submission, parent.sealed, (run.id, name), plan_key)
+        program = run.execution.program
+        pools, _ = join_pools(state, child, program, strict=False)
+        _begin(state, submitted, program, pools)
+
+
+def _child_id(state: State, run: Run, node: str, plan: str) -> str:
+    """An id that the same parent's node always gets, so that a replay agrees."""
+    entropy = hashlib.sha256(f"{run.id}/{node}".encode()).digest()
+    for length in range(4, len(entropy)):
+        name = execution_id(plan, entropy, length)
+        if name not in state.runs:
+            return name
+    raise AssertionError("32 bytes of entropy were not enough")
+
+
+def _start_gates(state: State, run: Run) -> None:
+    gates, run.execution.gates = run.execution.gates, []
+    for name in gates:
+        node = run.execution.nodes[name]
+        if node.spec.gate is not GateKind.SLEEP or node.ended:
+            continue
+        try:
+            seconds = _seconds(run, node)
+        except (ValueFault, KeyError, TypeError, ValueError) as fault:
+            failure = Failure(Cause.INPUT, "InputError", f"sleep {name}: {fault}", where=node.spec.line)
+            _fail_node(state, run, node, failure)
+            continue
+        run.due[name] = state.now.wall_ms + int(seconds * 1000)
+
+
+def _seconds(run: Run, node: NodeRun) -> float:
+    value = run.execution.input_of(node, "duration")
+    obj = unpack(value)
+    if isinstance(obj, (int, float)):
+        return float(obj)
+    kind, text = unpack(obj.data)
+    if kind != "timedelta":
+        raise ValueError(f"a duration is a number of seconds or a timedelta, not a {kind}")
+    return float(text) / 1e6
+
+
+def _cancel_nodes(state: State, run: Run) -> None:
+    cancelled, run.execution.cancelled = run.execution.cancelled, []
+    reason = run.execution.cancel.reason if run.execution.cancel else "another call of the execution failed"
+    for name in dict.fromkeys(cancelled):
+        node = run.execution.nodes[name]
+        pool = state.pool_of(run, name)
+        if node.child is not None:
+            child = state.runs.get(node.child)
+            if child is not None:
+                cancel(state, child, "hub", reason)
+        elif pool is not None:
+            pool.dequeue(run.id, name)
+            for replica in pool.replicas.values():
+                if (run.id, name) in replica.held:
+                    state.do(SendCancel(replica.id, run.id, name, (), reason))
+
+
+# Cancelling, gates, ends ----------------------------------------------------------------------------------------------
+
+
+def on_cancel_wanted(state: State, event: CancelWanted) -> None:
+    """A person (or a client that was interrupted) wants an execution to end."""
+    run = state.runs.get(event.execution)
+    if run is not None:
+        cancel(state, run, event.by, event.reason)
+    state.tell(Reply(event.request, event.execution))
+
+
+def cancel(state: State, run: Run, by: str, reason: str, timed_out: bool = False) -> None:
+    """End an execution: what waits is dropped, what runs is cancelled."""
+    if run.execution.cancel is None and run.execution.ended is None:
+        state.record(run, CancelRequested(by, reason, timed_out))
+        advance(state, run)
+
+
+def on_gate_answered(state: State, event: GateAnswered) -> None:
+    """A person answered a gate."""
+    run = state.runs.get(event.execution)
+    node = run.execution.nodes.get(event.node) if run is not None else None
+    if run is None or node is None or node.spec.kind is not NodeKind.GATE or node.ended:
+        message = f"{event.execution}/{event.node} is no gate that waits"
+        state.tell(Reply(event.request, error=Refusal("unknown_gate", message)))
+        return
+    state.record(run, GateOpened(event.node, event.value, event.approved, event.by))
+    state.tell(Reply(event.request, event.execution))
+    advance(state, run)
+
+
+def on_due(state: State, run: Run) -> None:
+    """A time that the execution waits for has come: a delay before an attempt, a sleep, its deadline."""
+    now = state.now.wall_ms
+    for name in [name for name, due in run.due.items() if due <= now]:
+        del run.due[name]
+        if name == "#deadline":
+            cancel(state, run, "hub", "its deadline has passed", timed_out=True)
+            continue
+        node = run.execution.nodes[name]
+        if node.spec.kind is NodeKind.GATE:
+            state.record(run, GateOpened(name, NIL))
+        elif node.items is not None and node.items.wake(now):
+            run.execution.started.append(name)
+        elif node.items is not None and (due := node.items.waiting_until()) is not None:
+            run.due[name] = due
+    if run.id in state.runs:
+        advance(state, run)
+
+
+def notice(state: State, run: Run, text: str, node: str | None = None) -> None:
+    """Tell the person who ran it, once."""
+    if text not in run.noticed:
+        run.noticed.add(text)
+        state.record(run, Noticed(text, node))
+
+
+def finish(state: State, run: Run) -> None:
+    """An execution has ended: its pools forget it, its parent goes on."""
+    ended = run.execution.ended
+    assert ended is not None
+    del state.runs[run.id]
+    for key in run.pools.values():
+        pool = state.pools.get(key)
+        if pool is not None:
+            pool.drop_wish(run.id)
+            pool.forget(run.id)
+            state.touch(key)
+    state.tell(Ended(run.id))
+    state.say("execution ended", execution=run.id, outcome=str(ended.outcome))
+    parent = state.runs.get(run.parent[0]) if run.parent else None
+    if parent is not None and run.parent is not None:
+        node = parent.execution.nodes[run.parent[1]]
+        values = list(ended.outputs.values())
+        outputs = dict(zip(node.spec.outputs, values, strict=False))
+        outcome = ended.outcome if ended.outcome is not Outcome.TIMED_OUT else Outcome.FAILED
+        state.record(parent, NodeEnded(node.id, outcome, ended.failure, outputs=outputs))
+        advance(state, parent)
