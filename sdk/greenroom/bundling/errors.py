@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from greenroom.errors import GreenroomError
 from greenroom_protocol.bundle import MAX_BYTES
 
 
@@ -14,7 +15,7 @@ def mib(size: int) -> str:
     return f"{size / 1024:.0f} KiB" if size < 1024 * 1024 else f"{size / (1024 * 1024):.1f} MiB"
 
 
-class BundleError(Exception):
+class BundleError(GreenroomError):
     """A program's files cannot be bundled."""
 
 

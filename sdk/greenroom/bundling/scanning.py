@@ -12,21 +12,16 @@ _DYNAMIC = frozenset(
     {
         "__import__",
         "exec_module",
-        "find_spec",
-        "get_loader",
         "import_module",
         "iter_modules",
-        "load_module",
         "module_from_spec",
-        "modules",  # sys.modules
-        "reload",
-        "resolve_name",
         "run_module",
         "run_path",
         "spec_from_file_location",
         "walk_packages",
     }
 )
+_DYNAMIC_OF = frozenset({("sys", "modules"), ("importlib", "reload"), ("util", "find_spec"), ("pkgutil", "resolve_name")})
 _DYNAMIC_BUILTINS = frozenset({"__import__", "eval", "exec"})  # As names only: `model.eval()` imports nothing.
 
 _PATHLIKE = re.compile(r"[\w.\-+ ]+(?:/[\w.\-+ ]+)*", re.ASCII)
@@ -45,15 +40,26 @@ def scan(tree: ast.AST) -> Imports:
         elif kind is ast.ImportFrom:
             assert isinstance(node, ast.ImportFrom)
             statements[(node.level, node.module or "", tuple(alias.name for alias in node.names))] = None
-            dynamic = dynamic or any(alias.name in _DYNAMIC for alias in node.names)
+            dynamic = dynamic or any(_is_dynamic(node.module or "", alias.name) for alias in node.names)
         elif kind is ast.Attribute:
-            dynamic = dynamic or node.attr in _DYNAMIC  # type: ignore[attr-defined]
+            assert isinstance(node, ast.Attribute)
+            dynamic = dynamic or _is_dynamic(_last_name(node.value), node.attr)
         elif kind is ast.Name:
             dynamic = dynamic or node.id in _DYNAMIC_BUILTINS  # type: ignore[attr-defined]
         elif kind in (ast.Constant, ast.BinOp, ast.Call):
             for text in _texts(node):
                 strings[text] = None
     return Imports(tuple(statements), dynamic, tuple(strings))
+
+
+def _is_dynamic(owner: str, name: str) -> bool:
+    return name in _DYNAMIC or (owner.rpartition(".")[2], name) in _DYNAMIC_OF
+
+
+def _last_name(node: ast.AST) -> str:
+    if isinstance(node, ast.Name):
+        return node.id
+    return node.attr if isinstance(node, ast.Attribute) else ""
 
 
 def scan_source(source: bytes, filename: str = "<source>") -> Imports:
