@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from greenroom.hub_errors import HubError, Unreachable
+
+if TYPE_CHECKING:
+    import ssl
 
 MAX_HEAD: Final = 64 * 1024
 """Bytes of a response's head; more comes from no hub."""
@@ -366,8 +369,12 @@ class Connection:
             self._socket = None
 
 
-def connect(endpoint: Endpoint) -> socket.socket:
+def connect(endpoint: Endpoint, *, secured: bool = True) -> socket.socket:
     """A socket to a hub, through the proxy that the environment names unless the hub is on this machine.
+
+    Args:
+        endpoint: Where the hub listens.
+        secured: Whether TLS is spoken already, where the hub wants it; asyncio brings its own.
 
     Raises:
         Unreachable: With the reason that the system gives.
@@ -375,17 +382,21 @@ def connect(endpoint: Endpoint) -> socket.socket:
     try:
         if endpoint.scheme == "unix":
             return _connect_unix(endpoint.path)
-        if not endpoint.loopback:
-            from greenroom.proxies import connect_through, proxy_of
-
-            proxy = proxy_of(endpoint)
-            if proxy is not None:
-                return connect_through(proxy, endpoint)
-        raw = socket.create_connection((endpoint.host, endpoint.port), CONNECT_TIMEOUT)
+        raw = _connect_far(endpoint)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return secure(raw, endpoint.host) if endpoint.scheme == "https" else raw
+        return secure(raw, endpoint.host) if secured and endpoint.scheme == "https" else raw
     except OSError as fault:
         raise Unreachable(str(endpoint), fault.strerror or str(fault)) from fault
+
+
+def _connect_far(endpoint: Endpoint) -> socket.socket:
+    if not endpoint.loopback:
+        from greenroom.proxies import connect_through, proxy_of
+
+        proxy = proxy_of(endpoint)
+        if proxy is not None:
+            return connect_through(proxy, endpoint)
+    return socket.create_connection((endpoint.host, endpoint.port), CONNECT_TIMEOUT)
 
 
 def _connect_unix(path: str) -> socket.socket:
@@ -400,12 +411,16 @@ def _connect_unix(path: str) -> socket.socket:
 
 
 def secure(raw: socket.socket, host: str) -> socket.socket:
-    """TLS over a socket, checked against the system's certificates (`SSL_CERT_FILE` adds a company's own)."""
-    import ssl
-
-    context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or None)
+    """TLS over a socket, checked against the system's certificates."""
     try:
-        return context.wrap_socket(raw, server_hostname=host)
+        return tls_context().wrap_socket(raw, server_hostname=host)
     except OSError:
         raw.close()
         raise
+
+
+def tls_context() -> ssl.SSLContext:
+    """How a hub's certificate is checked; `SSL_CERT_FILE` names a company's own authorities."""
+    import ssl
+
+    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or None)

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from greenroom.http import Connection, Endpoint, Request
-from greenroom.hub_errors import DidNotStart, ExtraMissing, HubError, NoSuchHub, WrongVersion, refused
+from greenroom.hub_errors import DidNotStart, ExtraMissing, HubError, HubGone, NoSuchHub, WrongVersion, refused
 from greenroom.profiles import EPHEMERAL, LOCAL, load_profiles
 from greenroom.state import HubRecord, StateFolder, alive, find_state
 from greenroom_protocol.version import VERSION, refusal
@@ -149,6 +149,18 @@ def ensure_local_hub(state: StateFolder, say: Say = lambda line: None) -> Hub:
             say("starting the local hub")
             record = _start(state)
     return _found(record, state)
+
+
+def recover_local_hub(state: StateFolder, say: Say = lambda line: None) -> Hub:
+    """The local hub, after it was there and went away: started again if it crashed, not if somebody stopped it.
+
+    Raises:
+        HubGone: It was stopped.
+        HubError: It cannot be started.
+    """
+    if _settled(state) is None and state.record() is None:
+        raise HubGone()
+    return ensure_local_hub(state, say)
 
 
 def running_hub(state: StateFolder) -> Hub | None:

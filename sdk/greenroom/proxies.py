@@ -19,7 +19,7 @@ def proxy_of(endpoint: Endpoint) -> str | None:
 
 
 def connect_through(proxy: str, endpoint: Endpoint) -> socket.socket:
-    """A socket to the hub through its proxy.
+    """A tunnel to the hub through its proxy; TLS with the hub itself is still to be spoken.
 
     Raises:
         OSError: The proxy cannot be reached.
@@ -40,7 +40,7 @@ def connect_through(proxy: str, endpoint: Endpoint) -> socket.socket:
             pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
             login = f"Proxy-Authorization: Basic {base64.b64encode(pair).decode()}\r\n"
         _tunnel(raw, endpoint, login, f"{parts.hostname}:{port}")
-        return secure(raw, endpoint.host) if endpoint.scheme == "https" else raw
+        return raw
     except (OSError, HttpFault):
         raw.close()
         raise

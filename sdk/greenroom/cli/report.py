@@ -27,12 +27,13 @@ def header(progress: Progress, hub: str, url: str, call: str = "") -> str:
     return f"{progress.execution}  {call or call_text(progress.entity, progress.inputs)}  {place}   {url}"
 
 
-def node_line(node: NodeView, width: int = 0) -> str:
+def node_line(node: NodeView, width: int = 0, waited: float | None = None) -> str:
     """One node's line: how far it is, or how it ended.
 
     Args:
         node: The node.
         width: Columns for a bar before a map's counts; 0 for none.
+        waited: Seconds that it has waited, if that is worth telling.
     """
     name = f"{node.id:<{_NAME}}"
     if node.outcome == "succeeded":
@@ -41,8 +42,8 @@ def node_line(node: NodeView, width: int = 0) -> str:
         return f" FAIL {node.id}  {_failed_text(node)}"
     if node.outcome:
         return f" --  {name}  {node.outcome}"
-    if node.wait:
-        return f"     {name}  waits: {node.wait} ({duration(node.waited)})"
+    if node.wait and waited is not None and not node.done:
+        return f"     {name}  waits: {node.wait} ({duration(waited)})"
     if node.is_map:
         drawn = f"{bar(node.done, node.total, width)} " if width else ""
         return f" ..  {name}  {drawn}{_counts(node)}{_where(node)}"

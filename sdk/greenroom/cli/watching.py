@@ -1,0 +1,118 @@
+"""Follow an execution to its end, show it, and pass on what the person wants meanwhile."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+from greenroom.cli.exits import CANCELLED, HUB, INTERRUPTED, USAGE
+from greenroom.cli.progress import Progress
+from greenroom.cli.report import exit_code, failure_block
+from greenroom.cli.screen import PlainScreen
+from greenroom.cli.signals import Leave, Signals
+from greenroom.cli.view import View
+from greenroom.following import Follower
+from greenroom.hub_errors import HubError, HubGone, Refused
+from greenroom.link import Link
+from greenroom.operations import cancel, get, path_to
+
+_TICK: Final = 0.1
+"""Seconds after which a live region is drawn again, and signals are noticed."""
+
+
+class Watch:
+    """One execution being watched."""
+
+    def __init__(
+        self, link: Link, execution: str, screen: PlainScreen, *, url: str, call: str = "", logs: str = "all"
+    ) -> None:
+        self._link, self._execution, self._logs = link, execution, logs
+        self.progress = Progress(execution)
+        self.view = View(self.progress, screen, hub=link.hub.name, url=url, call=call, clock=time.monotonic)
+        self._follower = Follower(link, execution, logs=logs == "all")
+        self._cancelled = False
+
+    def run(self) -> int:
+        """Watch until the execution ends, or the person leaves; gives the exit code.
+
+        Raises:
+            HubError: The hub stays away, or does not know the execution.
+        """
+        with Signals() as signals:
+            try:
+                self._follow(signals)
+            except Leave:
+                self.view.leave(f"{self._execution} is left to the hub: greenroom watch {self._execution}")
+                return INTERRUPTED
+            except HubGone as gone:
+                raise HubGone(self._execution) from gone
+            finally:
+                self._follower.close()
+            if self.progress.end is None:
+                return INTERRUPTED
+            return self._finish(self.progress.end, signals)
+
+    def _follow(self, signals: Signals) -> None:
+        while not self._follower.ended:
+            events = self._follower.read(_TICK)
+            if signals.detached:
+                return
+            if signals.cancel and not self._cancelled:
+                self._cancelled = True
+                self.view.note(f"cancelling {self._execution}; Ctrl-C again leaves it to the hub")
+                self._link.drive(cancel(self._execution, signals.cancel))
+            if events:
+                self.view.on(events)
+            else:
+                self.view.tick()
+
+    def _finish(self, end: Mapping[str, Any], signals: Signals) -> int:
+        code = exit_code(end)
+        if code == CANCELLED and signals.interrupted:
+            code = INTERRUPTED
+        self.view.finish(self._failure(end) if end.get("failure") and end.get("outcome") == "failed" else ())
+        return code
+
+    def _failure(self, end: Mapping[str, Any]) -> list[str]:
+        """The block that tells what failed, as fully as it can be had."""
+        import os
+
+        node, item = end.get("failed_node"), end.get("failed_item")
+        call = self._call(node, item)
+        view = self.progress.nodes.get(node) if node else None
+        parts = [self._execution, node, str(item) if item is not None and view is not None and view.is_map else None]
+        address = "/".join(part for part in parts if part)
+        output = self._output(node, item) if self._logs == "errors" else []
+        hints = [("its output", f"greenroom logs {address}")] if call and call.get("last_output") else []
+        block = failure_block(end["failure"], address, node=view, call=call, hints=hints, cwd=os.getcwd())
+        return [*output, *block]
+
+    def _call(self, node: str | None, item: int | None) -> Mapping[str, Any] | None:
+        if not node:
+            return None
+        try:
+            call = self._link.drive(get(path_to(self._execution, "nodes", node, "items", str(item or 0))))
+        except HubError:
+            return None  # The failure itself is known; what surrounds it is a courtesy.
+        return call if isinstance(call, dict) else None
+
+    def _output(self, node: str | None, item: int | None) -> list[str]:
+        from greenroom.cli.words import tame
+
+        if not node:
+            return []
+        path = f"{path_to(self._execution, 'logs')}?node={node}&item={item or 0}&raw=1"
+        try:
+            from greenroom.http import Request
+
+            text = self._link.request(Request("GET", path)).body.decode("utf-8", "replace")
+        except HubError:
+            return []
+        lines = [tame(line, color=False) for line in text.splitlines()[-50:]]
+        return [f"{node} | {line}" for line in lines]
+
+
+def code_of(error: HubError) -> int:
+    """The exit code for an error of the hub: 2 where the person asked for something that is not there."""
+    return USAGE if isinstance(error, Refused) and error.status in (400, 404, 409, 422) else HUB
