@@ -114,10 +114,13 @@ def _write(path: Path, body: bytes) -> None:
     spare = path.with_name(f"{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        spare.write_bytes(hashlib.sha256(body).digest() + body)
-        spare.replace(path)
+        try:
+            spare.write_bytes(hashlib.sha256(body).digest() + body)
+            spare.replace(path)
+        except OSError:
+            spare.unlink(missing_ok=True)
     except OSError:
-        spare.unlink(missing_ok=True)  # A full or read-only disk: it is compiled again the next time.
+        pass  # A full or read-only disk: it is compiled again the next time.
 
 
 class Lines(Sequence[str]):

@@ -21,7 +21,9 @@ _DYNAMIC = frozenset(
         "walk_packages",
     }
 )
-_DYNAMIC_OF = frozenset({("sys", "modules"), ("importlib", "reload"), ("util", "find_spec"), ("pkgutil", "resolve_name")})
+_DYNAMIC_OF = frozenset(
+    {("sys", "modules"), ("importlib", "reload"), ("util", "find_spec"), ("pkgutil", "resolve_name")}
+)
 _DYNAMIC_BUILTINS = frozenset({"__import__", "eval", "exec"})  # As names only: `model.eval()` imports nothing.
 
 _PATHLIKE = re.compile(r"[\w.\-+ ]+(?:/[\w.\-+ ]+)*", re.ASCII)

@@ -95,11 +95,14 @@ def mtime_of(folder: str) -> int:
 
 
 def write_atomically(file: Path, content: bytes) -> None:
-    """Replace `file` as a whole, or leave it as it is."""
+    """Replace `file` as a whole, or leave it as it is: a cache that cannot be written is no error."""
     spare = file.with_name(f"{file.name}.{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        spare.write_bytes(content)
-        spare.replace(file)
+        try:
+            spare.write_bytes(content)
+            spare.replace(file)
+        except OSError:
+            spare.unlink(missing_ok=True)
     except OSError:
-        spare.unlink(missing_ok=True)
+        pass

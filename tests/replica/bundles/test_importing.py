@@ -158,7 +158,7 @@ def test_a_file_whose_name_is_no_modules(runner: Runner) -> None:
     queue = runner.use({"queue.py": "b = 2\n"}, entry="queue.py", module="queue_").module("queue_")
 
     assert (odd.a, queue.b) == (1, 2)
-    assert not hasattr(sys.modules["queue"], "b")
+    assert not hasattr(importlib.import_module("queue"), "b")
 
 
 def test_libraries_keep_pythons_own_modules(runner: Runner) -> None:
