@@ -68,7 +68,12 @@ def open_regular(path: str, flags: int) -> int:
     """
     import stat
 
-    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as fault:
+        if fault.errno == errno.ENXIO:
+            raise TypeMismatch("a file", f"{path!r}, a socket") from None
+        raise
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor
