@@ -216,6 +216,8 @@ class ExecutionEnded:
     outputs: Mapping[str, bytes] = field(default_factory=dict)
     saved: Mapping[str, float] = field(default_factory=dict)
     """Seconds that warm replicas spared this execution: `starts, imports, loads`."""
+    seconds: float = 0.0
+    """From the submission to the end; the driver's clock."""
 
 
 Fact: TypeAlias = (

@@ -104,6 +104,17 @@ class LaunchFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsendable:
+    """Calls were placed whose inputs cannot be read any more: they fail where they stand."""
+
+    replica: str
+    execution: str
+    node: str
+    items: tuple[int, ...]
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Adopted:
     """Launchers told which replicas of an earlier hub still live; placing waits until each has said hello."""
 
@@ -140,6 +151,7 @@ Event: TypeAlias = (
     | Heard
     | ReplicaExited
     | LaunchFailed
+    | Unsendable
     | Adopted
     | Invited
     | Draining

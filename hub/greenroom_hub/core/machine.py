@@ -24,9 +24,10 @@ from greenroom_hub.core.events import (
     ResultsCame,
     Submitted,
     Tick,
+    Unsendable,
 )
 from greenroom_hub.core.placement import schedule, stealable
-from greenroom_hub.core.results import on_heard, on_results
+from greenroom_hub.core.results import on_heard, on_results, on_unsendable
 from greenroom_hub.core.scaling import retire_idle, scale
 from greenroom_hub.core.sessions import (
     give_up_expected,
@@ -118,6 +119,7 @@ _HANDLERS: Final[dict[type[Any], Callable[[State, Any], None]]] = {
     Heard: on_heard,
     ReplicaExited: on_exited,
     LaunchFailed: on_launch_failed,
+    Unsendable: on_unsendable,
     Adopted: on_adopted,
     Draining: _on_draining,
     Tick: _on_tick,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from greenroom_core.execution import Execution
 from greenroom_core.facts import CallsFinished, ExecutionSubmitted, Fact
@@ -17,7 +17,7 @@ from greenroom_hub.core.state import Recorded, State, Turn
 from greenroom_hub.core.submissions import advance
 
 
-def fold(state: State, rows: Iterable[Recorded], programs: Mapping[str, Program]) -> None:
+def fold(state: State, rows: Iterable[Recorded], programs: Callable[[str], Program]) -> None:
     """Fold the rows of all live streams, in the order of the log."""
     for row in rows:
         fact = row.fact
@@ -38,9 +38,9 @@ def _fold_pool(state: State, fact: PoolDefined) -> None:
     pool.environment, pool.last_wish = fact.environment, fact.wish
 
 
-def _fold_fact(state: State, row: Recorded, fact: Fact, programs: Mapping[str, Program]) -> None:
+def _fold_fact(state: State, row: Recorded, fact: Fact, programs: Callable[[str], Program]) -> None:
     if isinstance(fact, ExecutionSubmitted):
-        program = programs[fact.submission.program]
+        program = programs(fact.submission.program)
         state.programs[fact.submission.program] = program
         execution = Execution(fact, program, state.reader)
         state.runs[row.stream] = Run(execution, row.at_ms, 0, parent=fact.parent)

@@ -6,16 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 from greenroom_core.facts import CallsFinished, CallsLost, CallsStarted
+from greenroom_core.failure import Cause, Failure
 from greenroom_core.mapping import HELD
 from greenroom_core.noderun import NodeRun
 from greenroom_hub.core.commands import Ack
-from greenroom_hub.core.events import Heard, ResultsCame
+from greenroom_hub.core.events import Heard, ResultsCame, Unsendable
 from greenroom_hub.core.placement import deepen
 from greenroom_hub.core.replica import Entry, Replica
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.sessions import on_bye, settle_awaited
 from greenroom_hub.core.state import State
-from greenroom_hub.core.submissions import advance
+from greenroom_hub.core.submissions import advance, fail_waiting
 from greenroom_protocol.calls import Outcomes
 from greenroom_protocol.frames import Bye, Cache, Lost, Returned, Started, Stats
 
@@ -136,6 +137,23 @@ def on_heard(state: State, event: Heard) -> None:
         replica.figures = message.figures
     elif isinstance(message, Bye):
         on_bye(state, replica, message.reason)
+
+
+def on_unsendable(state: State, event: Unsendable) -> None:
+    """Inputs that cannot be read any more: the node fails, instead of waiting for ever."""
+    replica, run = state.replicas.get(event.replica), state.runs.get(event.execution)
+    key = (event.execution, event.node)
+    if replica is not None:
+        replica.placements(key, replica.release(key, event.items))
+        _after_load_change(state, replica)
+    if run is None:
+        return
+    node = run.execution.nodes[event.node]
+    if node.items is not None:
+        node.items.give_back(event.items)
+    if not node.ended:
+        failure = Failure(Cause.INPUT, "InputError", f"the inputs of {event.node} cannot be read: {event.why}")
+        fail_waiting(state, run, node, failure)
 
 
 def _on_lost(state: State, replica: Replica, message: Lost) -> None:

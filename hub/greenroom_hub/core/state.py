@@ -62,6 +62,8 @@ class Turn:
 
     rows: list[Recorded] = field(default_factory=list)
     programs: list[tuple[str, bytes]] = field(default_factory=list)
+    ended: list[Run] = field(default_factory=list)
+    """Executions that ended in it; the machine has forgotten them."""
     do: list[Do] = field(default_factory=list)
     tell: list[Tell] = field(default_factory=list)
 

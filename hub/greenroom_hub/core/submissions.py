@@ -9,7 +9,9 @@ from greenroom_core.execution import Execution
 from greenroom_core.facts import (
     CancelRequested,
     ChildStarted,
+    ExecutionEnded,
     ExecutionSubmitted,
+    Fact,
     GateOpened,
     NodeEnded,
     Noticed,
@@ -66,7 +68,7 @@ def advance(state: State, run: Run) -> None:
     """Record what follows from an execution's state, and set in motion what that asks for."""
     execution = run.execution
     while True:
-        following = execution.advance()
+        following = [_enriched(state, run, fact) for fact in execution.advance()]
         state.record_folded(run, following)
         asked = bool(execution.started or execution.children or execution.gates or execution.cancelled)
         _start_nodes(state, run)
@@ -77,6 +79,16 @@ def advance(state: State, run: Run) -> None:
             break
     if execution.ended is not None and run.id in state.runs:
         finish(state, run)
+
+
+def _enriched(state: State, run: Run, fact: Fact) -> Fact:
+    """The end of an execution tells what only the hub knows: how long it took, what warm replicas spared."""
+    if not isinstance(fact, ExecutionEnded):
+        return fact
+    saved = {name: round(seconds, 3) for name, seconds in run.saved.items() if seconds}
+    seconds = (state.now.wall_ms - run.submitted_ms) / 1000
+    run.execution.ended = replace(fact, saved=saved, seconds=seconds)
+    return run.execution.ended
 
 
 # What the interpreter asks for ----------------------------------------------------------------------------------------
@@ -259,6 +271,7 @@ def finish(state: State, run: Run) -> None:
     ended = run.execution.ended
     assert ended is not None
     del state.runs[run.id]
+    state.turn.ended.append(run)
     for key in run.pools.values():
         pool = state.pools.get(key)
         if pool is not None:

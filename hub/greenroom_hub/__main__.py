@@ -1,0 +1,73 @@
+"""`python -m greenroom_hub serve`: the hub as a service."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+from pathlib import Path
+
+import click
+import uvloop
+from pydantic import ValidationError
+
+from greenroom_hub.config import HubConfig
+from greenroom_hub.launch.capacity import BadCapacity
+from greenroom_hub.launch.sockets import UnsafeFolder
+from greenroom_hub.logs import configure
+from greenroom_hub.service import Service
+from greenroom_hub.store.errors import StoreError
+
+
+@click.group()
+def main() -> None:
+    """The Greenroom hub."""
+
+
+@main.command()
+@click.option("--state", type=click.Path(path_type=Path), required=True, help="Folder for log, blobs, token, sockets.")
+@click.option("--host", default=None, help="Where to listen; 127.0.0.1 unless told otherwise.")
+@click.option("--port", type=int, default=None, help="0 (the default) lets the system choose.")
+@click.option("--local", is_flag=True, default=None, help="A person's own hub: cut requests to this machine.")
+@click.option("--capacity", default=None, help="cpu=8,mem=32Gi,gpu=1: what replicas may use together.")
+@click.option("--allow-remote", is_flag=True, default=None, help="Listen beyond loopback without TLS of its own.")
+@click.option("--log-format", type=click.Choice(["console", "json"]), default=None)
+def serve(**given: object) -> None:
+    """Run a hub in the foreground until it is stopped."""
+    try:
+        config = HubConfig(**{name: item for name, item in given.items() if item is not None})  # type: ignore[arg-type]
+    except ValidationError as fault:
+        first = fault.errors()[0]
+        raise click.UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from fault
+    if config.host not in ("127.0.0.1", "::1", "localhost") and not config.allow_remote:
+        told = f"--host {config.host} would be reachable from other machines without TLS"
+        raise click.UsageError(f"{told}: put a TLS proxy in front, or say --allow-remote")
+    configure(config.log_format)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(config))
+    except (StoreError, BadCapacity, UnsafeFolder, OSError) as fault:
+        click.echo(f"the hub cannot start: {fault}", err=True)
+        sys.exit(3)
+
+
+async def _run(config: HubConfig) -> None:
+    service = Service(config)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, service.stopping.set)
+    with contextlib.suppress(NotImplementedError, RuntimeError):
+        loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    try:
+        await service.start()
+        gc.collect()
+        gc.freeze()  # What was imported stays: no collection needs to look at it again.
+        await service.stopping.wait()
+    finally:
+        await service.stop()
+
+
+if __name__ == "__main__":
+    main()

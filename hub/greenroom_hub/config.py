@@ -1,0 +1,60 @@
+"""Every setting of the hub, with its unit and the reason for its default. From arguments or `GREENROOM_HUB_*`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class HubConfig(BaseSettings):
+    """The hub's settings; frozen once it runs."""
+
+    model_config = SettingsConfigDict(env_prefix="GREENROOM_HUB_", frozen=True, extra="forbid")
+
+    state: Path
+    """Folder for the log, blobs, token and sockets; made with mode 0700."""
+    host: str = "127.0.0.1"
+    """Where to listen. Beyond loopback only with TLS in front and `allow_remote`."""
+    port: int = Field(default=0, ge=0, le=65535)
+    """0 lets the system choose one; the choice is in `hub.json`."""
+    allow_remote: bool = False
+    """Whether `host` may be reachable from other machines without TLS of the hub's own."""
+    local: bool = False
+    """A person's own hub, started by the first `greenroom run`: requests are cut to the machine, replicas stay 15
+    minutes, and it ends when nothing has used it for `idle_exit_s`."""
+    ttl_s: float = Field(default=90.0, gt=0)
+    """Seconds that an unused environment without a `ttl_seconds` of its own stays; 900 on a local hub."""
+    idle_exit_s: float = Field(default=3600.0, gt=0)
+    """Seconds after which a local hub without executions and replicas ends."""
+    grace_s: float = Field(default=10.0, gt=0)
+    """Seconds that a replica may be without a connection before its calls run elsewhere: a short cut of the network
+    costs nothing, a dead machine is noticed soon."""
+    launch_s: float = Field(default=60.0, gt=0)
+    """Seconds from a replica's launch to its hello; covers a slow import of the runtime, not an image pull."""
+    launch_tries: int = Field(default=5, ge=1)
+    """Failed launches in a row after which waiting calls fail with the launcher's words."""
+    started_after_ms: int = Field(default=250, ge=0)
+    """A call that runs longer than this is told as started; shorter ones only when they end."""
+    term_after_s: float = Field(default=10.0, gt=0)
+    """Seconds that a call which looks at `cancelled` gets before SIGTERM."""
+    kill_after_s: float = Field(default=10.0, gt=0)
+    """Seconds from SIGTERM to SIGKILL, which costs the runner its cache."""
+    heartbeat_s: float = Field(default=3.0, gt=0)
+    """Seconds of silence after which a replica pings."""
+    orphan_after_s: float = Field(default=60.0, gt=0)
+    """Seconds that replicas stay without a hub, once their calls have ended."""
+    regular_slots: int = Field(default=0, ge=0)
+    """Calls of regular tasks at a time where their resources do not say; 0 for four a core, at least 8."""
+    ahead_us: int = Field(default=8000, ge=0)
+    """Microseconds of measured work that a replica is sent ahead, to hide the way to the hub and back."""
+    capacity: str = ""
+    """`cpu=8,mem=32Gi,gpu=1`: what replicas may use together; empty for what the machine and its control group give."""
+    keep_days: float = Field(default=14.0, gt=0)
+    """Days that ended executions are kept on a local hub."""
+    keep_bytes: int = Field(default=10 * 2**30, gt=0)
+    """Bytes of blobs and log above which a local hub drops its oldest executions."""
+    max_body: int = Field(default=64 * 2**20, gt=0)
+    """Bytes of the largest request; bigger values travel as blobs."""
+    log_format: str = Field(default="console", pattern="^(console|json)$")

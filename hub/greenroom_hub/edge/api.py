@@ -1,0 +1,309 @@
+"""The HTTP API of executions, replicas and the hub itself, as `docs/api.md` lists it."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from greenroom_core.execution import Execution
+from greenroom_core.values import Slice, ValueFault, pack
+from greenroom_hub.core.events import CancelWanted, GateAnswered
+from greenroom_hub.edge import views
+from greenroom_hub.edge.errors import ApiError
+from greenroom_hub.edge.feed import LiveFeed, text_of
+from greenroom_hub.shell.archive import Archive
+from greenroom_hub.shell.doorway import Doorway, Unfit
+from greenroom_hub.shell.hub import Hub
+from greenroom_hub.store.logs import LogStore
+from greenroom_hub.store.rows import ExecutionRow
+from greenroom_hub.store.store import Store
+
+_LONGEST_WAIT_S = 300.0
+_MOST_ITEMS = 50_000
+_MSGPACK = "application/msgpack"
+
+
+class Api:
+    """Handlers; each reads only what is on disk already."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        store: Store,
+        logs: LogStore,
+        archive: Archive,
+        doorway: Doorway,
+        feed: LiveFeed,
+        about: Callable[[], dict[str, Any]],
+        stop: Callable[[bool], None],
+    ) -> None:
+        self._hub, self._store, self._logs, self._archive = hub, store, logs, archive
+        self._doorway, self._feed, self._about, self._stop = doorway, feed, about, stop
+
+    # Submitting -----------------------------------------------------------------------------------------------------
+
+    async def submit(self, request: web.Request) -> web.Response:
+        """Take a submission."""
+        wait = _seconds(request)
+        try:
+            reply = await self._doorway.submit(await request.read())
+        except Unfit as fault:
+            raise ApiError(fault.code, fault.message) from fault
+        if reply.error is not None:
+            raise ApiError(reply.error.code, reply.error.message)
+        assert reply.execution is not None
+        if wait and await self._hub.ended(reply.execution, wait):
+            return self._result(reply.execution)
+        told = {"id": reply.execution, "url": self._page(reply.execution), "notes": list(reply.notes)}
+        return web.json_response(told, status=201)
+
+    def _page(self, execution: str) -> str:
+        return f"{self._about().get('url', '')}/e/{execution}"
+
+    async def result(self, request: web.Request) -> web.Response:
+        """How an execution ended, with its outputs; waits for it if asked."""
+        row = self._row(request)
+        await self._hub.ended(row.id, _seconds(request) or 0.0)
+        return self._result(row.id)
+
+    def _result(self, name: str) -> web.Response:
+        execution = self._execution(name)
+        ended = execution.ended if name not in self._hub.state.runs else None
+        told: dict[str, Any] = {
+            "id": name,
+            "state": str(ended.outcome) if ended is not None else "running",
+            "outputs": dict(ended.outputs) if ended is not None else None,
+            "failure": ended.failure if ended is not None else None,
+            "failed_node": ended.node if ended is not None else None,
+            "failed_item": ended.item if ended is not None else None,
+            "warnings": [],
+        }
+        return web.Response(body=pack(told), content_type=_MSGPACK)
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        """End an execution."""
+        row = self._row(request)
+        told = await _json(request)
+        reason = str(told.get("reason") or "cancelled")
+        by = str(told.get("by") or "")
+        await self._hub.ask(lambda number: CancelWanted(number, row.id, by, reason))
+        return web.json_response({"id": row.id}, status=202)
+
+    async def gate(self, request: web.Request) -> web.Response:
+        """Open, reject or answer a gate: msgpack `{"approved", "value", "by"}`."""
+        row, node = self._row(request), request.match_info["node"]
+        told = await _json(request)
+        value = bytes.fromhex(str(told["value"])) if told.get("value") is not None else None
+        approved, by = bool(told.get("approved", True)), str(told.get("by") or "")
+        reply = await self._hub.ask(lambda number: GateAnswered(number, row.id, node, value, approved, by))
+        if reply.error is not None:
+            raise ApiError(reply.error.code, reply.error.message)
+        return web.json_response({"id": row.id, "node": node}, status=202)
+
+    # Reading --------------------------------------------------------------------------------------------------------
+
+    async def executions(self, request: web.Request) -> web.Response:
+        """The list of executions, newest first."""
+        query = request.query
+        limit = min(int(_number(query.get("limit", "50"), "limit")), 1000)
+        rows = self._store.executions(limit, query.get("before") or None, query.get("state") or None)
+        return web.json_response({"executions": [views.summary(row) for row in rows]})
+
+    async def execution(self, request: web.Request) -> web.Response:
+        """One execution as JSON."""
+        await self._hub.settled()
+        row = self._row(request)
+        told = views.detail(self._hub.state, row, self._execution(row.id))
+        told["url"] = self._page(row.id)
+        return web.json_response(told)
+
+    async def outputs(self, request: web.Request) -> web.Response:
+        """A map's results, in chunks of columns."""
+        row = self._row(request)
+        node, output = request.match_info["node"], request.match_info["output"]
+        start = int(_number(request.query.get("start", "0"), "start"))
+        count = int(_number(request.query.get("count", str(_MOST_ITEMS)), "count"))
+        await self._hub.settled()
+        try:
+            source = self._archive.manifest(row.id, node, output)
+        except (ValueFault, ValueError) as fault:
+            raise ApiError("not_found", str(fault)) from fault
+        stop = min(source.n, start + min(count, _MOST_ITEMS))
+        chunks = [_chunk(start, source.slice(start, stop))] if start < stop else []
+        return web.Response(body=pack(chunks), content_type=_MSGPACK)
+
+    async def item(self, request: web.Request) -> web.Response:
+        """One call as JSON."""
+        await self._hub.settled()
+        row = self._row(request)
+        execution, name = self._execution(row.id), request.match_info["node"]
+        node = execution.nodes.get(name)
+        if node is None:
+            raise ApiError("not_found", f"{row.id} has no node {name!r}; it has {', '.join(list(execution.nodes)[:8])}")
+        item = int(_number(request.match_info["item"], "item"))
+        try:
+            told = views.call_view(self._hub.state, execution, node, item)
+        except ValueFault as fault:
+            raise ApiError("not_found", str(fault)) from fault
+        told["last_output"] = self._last_output(row.id, name, item)
+        return web.json_response(told)
+
+    def _last_output(self, execution: str, node: str, item: int) -> str:
+        text = b"".join(piece.data for piece in self._logs.read(execution, node, item))[-4096:]
+        lines = text.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
+    async def logs(self, request: web.Request) -> web.StreamResponse:
+        """What calls printed, as NDJSON or raw."""
+        row, query = self._row(request), request.query
+        node = query.get("node") or None
+        item = int(_number(query["item"], "item")) if query.get("item") else None
+        attempt = int(_number(query["attempt"], "attempt")) if query.get("attempt") else None
+        raw, follow = query.get("raw") == "1", query.get("follow") == "1"
+        response = web.StreamResponse()
+        response.content_type = "text/plain" if raw else "application/x-ndjson"
+        await response.prepare(request)
+        after: int | None = None
+        while True:
+            live = row.id in self._hub.state.runs
+            pieces = self._logs.read(row.id, node, item, attempt, after, 500)
+            for piece in pieces:
+                await response.write(piece.data if raw else _log_line(piece))
+            after = pieces[-1].id if pieces else after
+            if not pieces and (not follow or not live):
+                return response
+            if not pieces:
+                await self._feed.next_output(row.id)
+
+    async def replicas(self, request: web.Request) -> web.Response:
+        """Environments and their replicas."""
+        return web.json_response({"environments": views.replicas(self._hub.state)})
+
+    async def cache(self, request: web.Request) -> web.Response:
+        """Entries of the actor cache."""
+        return web.json_response({"entries": views.cache(self._hub.state)})
+
+    async def hub(self, request: web.Request) -> web.Response:
+        """About the hub."""
+        return web.json_response(self._about())
+
+    async def stop(self, request: web.Request) -> web.Response:
+        """End the hub and its replicas."""
+        told = await _json(request)
+        self._stop(bool(told.get("purge")))
+        return web.json_response({"stopping": True}, status=202)
+
+    # Streaming ------------------------------------------------------------------------------------------------------
+
+    async def events(self, request: web.Request) -> web.StreamResponse:
+        """The log of an execution from a cursor: WebSocket, SSE, or one page."""
+        row = self._row(request)
+        after = int(_number(request.query.get("after", "0"), "after"))
+        logs = request.query.get("logs") == "1"
+        if request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._events_socket(request, row.id, after, logs)
+        if "text/event-stream" in request.headers.get("Accept", ""):
+            return await self._events_sse(request, row.id, after, logs)
+        events = await self._feed.page(row.id, after)
+        return web.json_response({"events": events, "next": events[-1]["seq"] if events else after})
+
+    async def _events_socket(self, request: web.Request, name: str, after: int, logs: bool) -> web.WebSocketResponse:
+        socket = web.WebSocketResponse(compress=False, heartbeat=20.0)
+        await socket.prepare(request)
+        stream = self._feed.follow(name, after, logs)
+        try:
+            async for events in stream:
+                if socket.closed:
+                    break
+                await socket.send_str(text_of(events))
+        except ConnectionError:
+            pass  # The watcher left; its cursor is its own.
+        finally:
+            await stream.aclose()
+            await socket.close()
+        return socket
+
+    async def _events_sse(self, request: web.Request, name: str, after: int, logs: bool) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        await response.prepare(request)
+        stream = self._feed.follow(name, after, logs)
+        try:
+            async for events in stream:
+                lines = []
+                for event in events:
+                    mark = f"id: {event['seq']}\n" if "seq" in event else ""
+                    lines.append(f"{mark}event: {event['kind']}\ndata: {json.dumps(event)}\n\n")
+                await response.write("".join(lines).encode())
+        finally:
+            await stream.aclose()
+        return response
+
+    # Finding --------------------------------------------------------------------------------------------------------
+
+    def _row(self, request: web.Request) -> ExecutionRow:
+        name = request.match_info["id"]
+        if name == "last":
+            rows = [row for row in self._store.executions(20) if row.parent is None]
+        else:
+            exact = self._store.execution(name)
+            rows = [exact] if exact is not None else self._store.executions(3, prefix=name)
+        if not rows:
+            raise ApiError("unknown_execution", f"no execution {name!r} here; see greenroom executions")
+        if name != "last" and len(rows) > 1:
+            raise ApiError("unknown_execution", f"{name!r} is not unique: {', '.join(row.id for row in rows)}, ...")
+        return rows[0]
+
+    def _execution(self, name: str) -> Execution:
+        execution = self._archive.get(name)
+        if execution is None:
+            raise ApiError("unknown_execution", f"no execution {name!r} here; see greenroom executions")
+        return execution
+
+
+def _chunk(first: int, part: Slice) -> list[Any]:
+    ends = array("I", (end - part.base for end in memoryview(part.ends).cast("Q")))
+    return [first, ends.tobytes(), part.payload]
+
+
+def _log_line(piece: Any) -> bytes:
+    told = {
+        "node": piece.node,
+        "item": piece.item,
+        "attempt": piece.attempt,
+        "stream": piece.stream,
+        "offset": piece.offset,
+        "text": piece.data.decode("utf-8", "replace"),
+    }
+    return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+
+
+def _seconds(request: web.Request) -> float:
+    text = request.query.get("wait")
+    return min(_number(text, "wait"), _LONGEST_WAIT_S) if text else 0.0
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        raise ApiError("bad_request", f"{name}={text!r}: expected a number") from None
+    if not 0 <= number < 1e15:
+        raise ApiError("bad_request", f"{name}={text!r}: expected a number from 0 on")
+    return number
+
+
+async def _json(request: web.Request) -> dict[str, Any]:
+    body = await request.read()
+    if not body:
+        return {}
+    try:
+        told = json.loads(body)
+    except ValueError as fault:
+        raise ApiError("bad_request", f"the body is no JSON: {fault}") from fault
+    if not isinstance(told, dict):
+        raise ApiError("bad_request", "the body must be a JSON object")
+    return told

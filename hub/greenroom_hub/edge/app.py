@@ -1,0 +1,83 @@
+"""The one aiohttp application: routes, and the door that every request passes."""
+
+from __future__ import annotations
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from greenroom_hub.edge.api import Api
+from greenroom_hub.edge.auth import Auth, Caller, Role, wrong_origin
+from greenroom_hub.edge.blobs import Blobs
+from greenroom_hub.edge.errors import ApiError
+from greenroom_hub.edge.replicas import ReplicaLinks, only_replicas
+
+log = structlog.get_logger("greenroom.edge")
+
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
+
+
+def make_app(api: Api, blobs: Blobs, links: ReplicaLinks, auth: Auth, host: str, max_body: int) -> web.Application:
+    """Build the application."""
+
+    async def replica(request: web.Request) -> web.StreamResponse:
+        return await links.serve(request, only_replicas(request[CALLER]))
+
+    app = web.Application(client_max_size=max_body, middlewares=[_door(auth, host)])
+    app.router.add_get("/api/hub", api.hub)
+    app.router.add_post("/api/hub/stop", api.stop)
+    app.router.add_post("/api/executions", api.submit)
+    app.router.add_get("/api/executions", api.executions)
+    app.router.add_get("/api/executions/{id}", api.execution)
+    app.router.add_get("/e/{id}", api.execution)
+    app.router.add_get("/api/executions/{id}/result", api.result)
+    app.router.add_get("/api/executions/{id}/events", api.events)
+    app.router.add_get("/api/executions/{id}/logs", api.logs)
+    app.router.add_post("/api/executions/{id}/cancel", api.cancel)
+    app.router.add_post("/api/executions/{id}/nodes/{node}/gate", api.gate)
+    app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}", api.item)
+    app.router.add_get("/api/executions/{id}/nodes/{node}/outputs/{output}", api.outputs)
+    app.router.add_get("/api/replicas", api.replicas)
+    app.router.add_get("/api/cache", api.cache)
+    app.router.add_post("/api/blobs/missing", blobs.missing)
+    app.router.add_get("/api/blobs/{sha256}", blobs.get)
+    app.router.add_put("/api/blobs/{sha256}", blobs.put)
+    app.router.add_get("/api/replica", replica)
+    return app
+
+
+def _door(auth: Auth, host: str) -> Middleware:
+    @web.middleware
+    async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            _admit(request, auth, host)
+            return await handler(request)
+        except ApiError as fault:
+            return fault.response()
+        except web.HTTPRequestEntityTooLarge as fault:
+            sizes = f"a body of more than {fault.args[0] if fault.args else 'the allowed'} bytes"
+            return ApiError("too_large", f"{sizes}; send large values as blobs").response()
+        except web.HTTPException as fault:
+            code = "not_found" if fault.status == 404 else "bad_request"
+            return ApiError(code, f"{request.method} {request.path}: {fault.reason}").response()
+
+    return door
+
+
+def _admit(request: web.Request, auth: Auth, host: str) -> None:
+    foreign = wrong_origin(request, host)
+    if foreign is not None:
+        raise ApiError("forbidden", foreign)
+    caller = auth.caller(request.headers.get("Authorization"))
+    if caller is None:
+        raise ApiError("unauthorized", "no token, or a wrong one: send Authorization: Bearer <the token of this hub>")
+    if caller.role is Role.REPLICA and not _for_replicas(request):
+        raise ApiError("forbidden", f"a replica's token does not allow {request.method} {request.path}")
+    request[CALLER] = caller
+
+
+def _for_replicas(request: web.Request) -> bool:
+    path = request.path
+    if path == "/api/replica" or path.startswith("/api/blobs/"):
+        return True
+    return request.method == "GET" and path.startswith("/api/executions/") and "/outputs/" in path

@@ -1,0 +1,103 @@
+"""What this machine has for replicas: cores and memory from control groups and affinity, gpus from their driver."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from greenroom_hub.core.ledger import Capacity
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
+
+
+class BadCapacity(ValueError):
+    """A capacity setting that cannot be read."""
+
+    def __init__(self, text: str, part: str) -> None:
+        super().__init__(text, part)
+        self.text, self.part = text, part
+
+    def __str__(self) -> str:
+        return f"capacity {self.text!r}: cannot read {self.part!r}; expected something like cpu=8,mem=32Gi,gpu=1"
+
+
+def measure(setting: str = "") -> Capacity:
+    """What replicas may use together: the setting's parts, the machine's where it is silent.
+
+    Raises:
+        BadCapacity: The setting cannot be read.
+    """
+    told = _read_setting(setting)
+    return Capacity(
+        cpu=told.get("cpu", _cores()),
+        memory=int(told.get("mem", _memory())),
+        gpu=int(told["gpu"]) if "gpu" in told else _gpus(),
+    )
+
+
+def _read_setting(setting: str) -> dict[str, float]:
+    told: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in setting.split(","))):
+        match = re.fullmatch(r"(cpu|mem|gpu)=([0-9.]+)([a-zA-Z]*)", part)
+        unit = match[3].lower().removesuffix("b") if match else ""
+        if match is None or unit not in _UNITS or (match[1] != "mem" and unit):
+            raise BadCapacity(setting, part)
+        told[match[1]] = float(match[2]) * _UNITS[unit]
+    return told
+
+
+def _cores() -> float:
+    cores = float(len(os.sched_getaffinity(0))) if hasattr(os, "sched_getaffinity") else float(os.cpu_count() or 1)
+    quota = _cpu_quota()
+    return min(cores, quota) if quota else cores
+
+
+def _cpu_quota() -> float | None:
+    unified = _read(Path("/sys/fs/cgroup") / _own_group("") / "cpu.max")
+    if unified and not unified.startswith("max"):
+        quota, period = unified.split()
+        return int(quota) / int(period)
+    folder = Path("/sys/fs/cgroup/cpu") / _own_group("cpu")
+    quota_us, period_us = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+    if quota_us and period_us and int(quota_us) > 0:
+        return int(quota_us) / int(period_us)
+    return None
+
+
+def _memory() -> int:
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limits = [
+        _read(Path("/sys/fs/cgroup") / _own_group("") / "memory.max"),
+        _read(Path("/sys/fs/cgroup/memory") / _own_group("memory") / "memory.limit_in_bytes"),
+    ]
+    return min([total, *(int(limit) for limit in limits if limit and limit.isdigit())])
+
+
+def _own_group(controller: str) -> str:
+    """The control group that this process is in, relative to its controller's root."""
+    for line in (_read(Path("/proc/self/cgroup")) or "").splitlines():
+        _, names, path = line.split(":", 2)
+        if controller in names.split(","):
+            return path.strip("/")
+    return ""
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return None
+
+
+def _gpus() -> int:
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return 0
+    try:
+        told = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return sum(1 for line in told.stdout.splitlines() if line.startswith("GPU "))

@@ -1,0 +1,131 @@
+"""Submissions on their way in: read, checked, sealed and named before the machine hears of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from greenroom_core.program import Program, Submission, program_digest
+from greenroom_core.values import INLINE_LIMIT, ValueFault, unpack
+from greenroom_core.wire import WireFault, from_wire
+from greenroom_hub.core.commands import Reply
+from greenroom_hub.core.events import Submitted
+from greenroom_hub.shell.archive import Archive
+from greenroom_hub.shell.hub import Hub
+from greenroom_hub.shell.vault import Vault
+from greenroom_hub.store.store import Store
+from greenroom_protocol.ids import execution_id, slug
+
+_INLINE_MOST = 16 * INLINE_LIMIT
+"""Bytes of one input that are taken inline; larger ones must come as blobs. Some room above what clients inline."""
+
+
+class Unfit(ValueError):
+    """A submission that cannot be taken, with a code for programs."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.code, self.message = code, message
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class Doorway:
+    """Turns a body from outside into an event."""
+
+    def __init__(self, hub: Hub, store: Store, archive: Archive, vault: Vault) -> None:
+        self._hub, self._store, self._archive, self._vault = hub, store, archive, vault
+
+    async def submit(self, body: bytes) -> Reply:
+        """Take a submission; the reply comes when it is on disk.
+
+        Raises:
+            Unfit: The body, the program or an input cannot be taken.
+        """
+        submission, packed = _read(body)
+        known = self._known(submission.key)
+        if known is not None:
+            return Reply(0, known)
+        program, fresh = self._program(submission.program, packed)
+        _check_inputs(submission, program)
+        name = self._name(submission, program)
+        sealed = self._vault.seal(submission.env, submission.secrets)
+        told = replace(submission, env={}, secrets=dict.fromkeys(submission.secrets, ""), name=None)
+        return await self._hub.ask(
+            lambda request: Submitted(request, name, told, program, packed if fresh else None, sealed)
+        )
+
+    def _known(self, key: str) -> str | None:
+        if not key:
+            return None
+        for run in self._hub.state.runs.values():
+            if run.execution.submitted.submission.key == key:
+                return run.id
+        row = self._store.execution_by_key(key)
+        return row.id if row is not None else None
+
+    def _program(self, digest: str, packed: bytes | None) -> tuple[Program, bool]:
+        known = self._hub.state.programs.get(digest)
+        if known is not None:
+            return known, False
+        if packed is None:
+            try:
+                return self._archive.program(digest), False
+            except ValueFault:
+                raise Unfit("unknown_program", f"program {digest} is not known here: send it along") from None
+        if program_digest(packed) != digest:
+            raise Unfit("invalid", f"the program's bytes are not those of {digest}: sha256 differs")
+        try:
+            return Program.unpack(packed), True
+        except (WireFault, ValueFault) as fault:
+            raise Unfit("invalid", f"the program cannot be run: {fault}") from fault
+
+    def _name(self, submission: Submission, program: Program) -> str:
+        if submission.name:
+            if slug(submission.name, 63) != submission.name:
+                raise Unfit("invalid", f"execution name {submission.name!r}: use a-z, 0-9 and dashes, at most 63")
+            if self._taken(submission.name):
+                raise Unfit("conflict", f"an execution is already called {submission.name!r}; choose another --name")
+            return submission.name
+        for length in (4, 4, 4, 5, 6, 8):
+            name = execution_id(program.entity, os.urandom(length), length)
+            if not self._taken(name):
+                return name
+        return execution_id(program.entity, os.urandom(16), 16)
+
+    def _taken(self, name: str) -> bool:
+        return name in self._hub.state.runs or self._store.execution(name) is not None
+
+
+def _read(body: bytes) -> tuple[Submission, bytes | None]:
+    try:
+        raw: Any = unpack(body)
+        if not isinstance(raw, Mapping) or set(raw) - {"submission", "program"}:
+            raise WireFault("body: expected a map of submission and program")
+        packed = raw.get("program")
+        if packed is not None and not isinstance(packed, bytes):
+            raise WireFault("program: expected bytes")
+        return from_wire(Submission, raw.get("submission"), "submission"), packed
+    except (WireFault, ValueFault) as fault:
+        raise Unfit("bad_request", str(fault)) from fault
+
+
+def _check_inputs(submission: Submission, program: Program) -> None:
+    for name, value in submission.inputs.items():
+        if len(value) > _INLINE_MOST:
+            told = f"input {name!r} is {len(value):,} bytes inline, at most {_INLINE_MOST:,} are taken"
+            raise Unfit("too_large", f"{told}; upload it as a blob and send the reference")
+        try:
+            unpack(value)
+        except ValueFault as fault:
+            raise Unfit("invalid", f"input {name!r}: {fault}") from fault
+    missing = [name for name in program.graph.inputs if name not in submission.inputs]
+    if missing:
+        raise Unfit("invalid", f"{program.entity} needs input {missing[0]!r}, which was not given")
+    unknown = [name for name in submission.inputs if name not in program.graph.inputs]
+    if unknown:
+        has = ", ".join(program.graph.inputs) or "none"
+        raise Unfit("invalid", f"{program.entity} has no input {unknown[0]!r}; it has {has}")
