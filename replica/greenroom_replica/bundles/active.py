@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import Any
 
 from greenroom.bundling.modules import Found
@@ -82,6 +82,7 @@ class Active:
             return importlib.import_module(name)
         except (Exception, SystemExit) as fault:
             reason = f"{type(fault).__name__}: {fault}" if str(fault) else type(fault).__name__
+            fault.with_traceback(_users_part(fault.__traceback__))
             raise ImportFailed(name, reason, fresh_runner=not self.pristine) from fault
         finally:
             new = {module.partition(".")[0] for module in sys.modules.keys() - before}
@@ -197,6 +198,20 @@ def prime(text: Text, lines: Callable[[str], Lines]) -> None:
     if known is None or len(known) != 4 or getattr(known[2], "digest", None) != text.digest:
         entry: Any = (1, None, lines(text.digest), text.filename)  # No mtime: `checkcache` leaves it alone.
         linecache.cache[text.filename] = entry
+
+
+def _users_part(trace: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of Python's import system and of ours, between those of the user's modules."""
+    frames = []
+    while trace is not None:
+        name = trace.tb_frame.f_globals.get("__name__", "")
+        if not name.startswith(("greenroom_replica.", "importlib.")) and name != "importlib":
+            frames.append(trace)
+        trace = trace.tb_next
+    kept: TracebackType | None = None
+    for frame in reversed(frames):
+        kept = TracebackType(kept, frame.tb_frame, frame.tb_lasti, frame.tb_lineno)
+    return kept
 
 
 def _is_loading(module: ModuleType) -> bool:

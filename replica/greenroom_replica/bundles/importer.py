@@ -93,6 +93,11 @@ class BundleLoader(SourceFileLoader):
         """Its text, as it was submitted."""
         return decode_source(self._library.source(self.bundle_path))
 
+    def get_data(self, path: str) -> bytes:
+        """A file beside it, for `pkgutil.get_data`."""
+        with open(path, "rb") as file:
+            return file.read()
+
 
 class BundleExtensionLoader(ExtensionFileLoader):
     """Loads a compiled module of a bundle, from its file in the tree."""

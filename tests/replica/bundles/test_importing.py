@@ -41,7 +41,7 @@ def test_a_program_of_several_modules(runner: Runner) -> None:
     )
 
     assert flow.total == 10
-    assert sys.modules["space"].__file__ is None  # type: ignore[attr-defined]
+    assert sys.modules["space"].__file__ is None
 
 
 def test_what_stands_under_main_is_not_run(runner: Runner) -> None:
@@ -90,7 +90,7 @@ def test_data_files_beside_the_module(runner: Runner) -> None:
     assert flow.here == "seven"
     assert pkgutil.get_data("pkg", "table.txt") == b"eight"
     assert importlib.resources.files("pkg").joinpath("table.txt").read_text() == "eight"
-    assert Path(flow.__file__).is_file()
+    assert Path(str(flow.__file__)).is_file()
 
 
 def test_tracebacks_show_the_users_own_paths_and_lines(runner: Runner) -> None:
@@ -288,6 +288,22 @@ def test_an_import_that_fails_says_what_the_user_did(runner: Runner) -> None:
     assert "flow" not in sys.modules
     copy = pickle.loads(pickle.dumps(second.value))
     assert (str(second.value), True) == (str(copy), copy.fresh_runner)
+
+
+def test_an_import_errors_traceback_is_the_users_alone(runner: Runner) -> None:
+    """
+    Between the user's lines there are no frames of the machinery that imported them.
+    """
+    with pytest.raises(ImportFailed) as caught:
+        runner.load({"flow.py": "import helper\n", "helper.py": "def f():\n    1 / 0\nf()\n"}, origin="/p")
+
+    assert caught.value.__cause__ is not None
+    frames = traceback.extract_tb(caught.value.__cause__.__traceback__)
+    assert [(frame.filename, frame.lineno) for frame in frames] == [
+        ("/p/flow.py", 1),
+        ("/p/helper.py", 3),
+        ("/p/helper.py", 2),
+    ]
 
 
 def test_a_syntax_error_names_the_users_file(runner: Runner) -> None:
