@@ -58,8 +58,8 @@ class NodeView:
         self.ended: float | None = None
         self.outcome = ""
         self.failure: Mapping[str, Any] | None = None
-        self.kinds: Counter[tuple[str, str]] = Counter()
-        """Failed calls by (type, where)."""
+        self.kinds: Counter[str] = Counter()
+        """Failed calls by `TYPE at FILE:LINE`."""
         self.wait = ""
         self.waited = 0.0
         """Seconds that it has waited for that."""
@@ -157,7 +157,8 @@ class Progress:
             node.load_ms += entry.get("load_ms") or 0.0
         for failure in event.get("failures") or ():
             if not failure.get("retried"):
-                node.kinds[failure.get("type", "Error"), failure.get("where", "")] += 1
+                kind, where = failure.get("type", "Error"), failure.get("where", "")
+                node.kinds[f"{kind} at {where}" if where else kind] += 1
         for warning in event.get("warnings") or ():
             if len(self.warnings) < MAX_WARNINGS or (node.id, warning["text"]) in self.warnings:
                 self.warnings[node.id, warning["text"]] += 1
@@ -170,7 +171,7 @@ class Progress:
 
     def _calls_cached(self, event: Event) -> None:
         node = self.node(event["node"])
-        node.cached += len(event.get("items") or (0,))
+        node.cached += event.get("count") or len(event.get("items") or (0,))
         node.cached_from = event.get("from") or ""
 
     def _node_ended(self, event: Event) -> None:
@@ -180,6 +181,7 @@ class Progress:
         if event.get("succeeded") is not None and node.is_map:
             node.succeeded = max(0, event["succeeded"] - node.cached)
             node.failed = event.get("failed", node.failed)
+            node.kinds = Counter(event.get("kinds") or node.kinds)
 
     def _child_started(self, event: Event) -> None:
         self.node(event["node"]).child = event.get("execution", "")

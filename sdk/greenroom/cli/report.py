@@ -192,11 +192,9 @@ def _call_text(call: Mapping[str, Any] | None) -> str:
 def map_summary(node: NodeView, cwd: str = "") -> str:
     """`983 kept, 17 failed: 15 ValueError at flow.py:41, 2 timeouts`."""
     kinds = []
-    for (kind, where), count in node.kinds.most_common(4):
-        if kind in _TIMEOUTS:
-            kinds.append(many(count, "timeout"))
-        else:
-            kinds.append(f"{count} {kind}{f' at {own_paths(where, cwd)}' if where else ''}")
+    for kind, count in node.kinds.most_common(4):
+        name, at, where = kind.partition(" at ")
+        kinds.append(many(count, "timeout") if name in _TIMEOUTS else f"{count} {name}{at}{own_paths(where, cwd)}")
     told = sum(count for _, count in node.kinds.most_common(4))
     if told < node.failed:
         kinds.append(f"{node.failed - told} more")

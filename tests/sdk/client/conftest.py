@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import os
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from greenroom import hubs
+from greenroom.state import StateFolder, alive
 from tests.sdk.client.fake_hub import FakeHub
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -25,3 +32,24 @@ def apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture
+def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[StateFolder]:
+    """A state folder in which `ensure_local_hub` starts the fake hub; what it started is ended."""
+    folder = tmp_path_factory.mktemp("s")
+    main = str(Path(__file__).with_name("hub_main.py"))
+    monkeypatch.setattr(hubs, "hub_command", lambda *arguments: [sys.executable, main, *arguments])
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("GREENROOM_STATE", str(folder))
+    yield StateFolder(str(folder))
+    for pid in starts(folder):
+        if alive(pid, time.time()):
+            os.kill(pid, 9)
+    for child in hubs._children:
+        child.wait(5)
+
+
+def starts(folder: Path | str) -> list[int]:
+    file = Path(folder) / "starts"
+    return [int(line) for line in file.read_text().split()] if file.exists() else []

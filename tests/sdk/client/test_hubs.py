@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,33 +15,12 @@ from greenroom import hubs
 from greenroom.http import Request
 from greenroom.hub_errors import DidNotStart, ExtraMissing, HubError, NoSuchHub, WrongVersion
 from greenroom.profiles import Profile, Profiles, save_profiles
-from greenroom.state import StateFolder, alive
+from greenroom.state import alive
 from greenroom_protocol.version import VERSION
+from tests.sdk.client.conftest import starts
 from tests.sdk.client.fake_hub import FakeHub, as_json
 
-ROOT = Path(__file__).parents[3]
 PROD = Profile("prod", "https://hub.example.com", "s3cret")
-
-
-@pytest.fixture
-def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[StateFolder]:
-    """A state folder in which `ensure_local_hub` starts the fake hub; what it started is ended."""
-    folder = tmp_path_factory.mktemp("s")
-    main = str(Path(__file__).with_name("hub_main.py"))
-    monkeypatch.setattr(hubs, "hub_command", lambda *arguments: [sys.executable, main, *arguments])
-    monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("GREENROOM_STATE", str(folder))
-    yield StateFolder(str(folder))
-    for pid in starts(folder):
-        if alive(pid, time.time()):
-            os.kill(pid, 9)
-    for child in hubs._children:
-        child.wait(5)
-
-
-def starts(folder: Path | str) -> list[int]:
-    file = Path(folder) / "starts"
-    return [int(line) for line in file.read_text().split()] if file.exists() else []
 
 
 # Choosing
