@@ -37,6 +37,7 @@ from greenroom_hub.shell.archive import Archive
 from greenroom_hub.shell.doorway import Doorway
 from greenroom_hub.shell.executor import Executor
 from greenroom_hub.shell.hub import Hub, moment
+from greenroom_hub.shell.lookups import Lookups
 from greenroom_hub.shell.outputs import Outputs
 from greenroom_hub.shell.reader import StoreReader
 from greenroom_hub.shell.tasks import Tasks
@@ -135,6 +136,8 @@ class Service:
         executor = Executor(links, {launcher.name: launcher}, vault, tasks)
         hub = Hub(Machine(state), store, executor, links, feed, archive, reader, _welcome(config))
         links.on_new_link = executor.forget
+        lookups = Lookups(store, reader, tasks, hub.post)
+        executor.on_look_up, hub.on_look_again = lookups.look_up, lookups.look_again
         executor.on_unsendable = lambda command, why: _unsendable(hub, command, why)
         hub.on_broken = lambda why: self._on_broken(why)
         doorway = Doorway(hub, store, archive, vault)

@@ -70,6 +70,7 @@ class Items:
     """
 
     __slots__ = (
+        "_aside",
         "_back",
         "_cursor",
         "_delayed",
@@ -97,6 +98,7 @@ class Items:
         self._cursor = 0
         self._back: list[int] = []
         self._delayed: list[tuple[int, int]] = []
+        self._aside: set[int] = set()
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -108,7 +110,7 @@ class Items:
     @property
     def room(self) -> int:
         """Items that could be handed out now, by count and by the node's limit; delayed ones are not counted."""
-        waiting = self.open - self.held - len(self._delayed)
+        waiting = self.open - self.held - len(self._delayed) - len(self._aside)
         return waiting if self.limit is None else max(0, min(waiting, self.limit - self.held))
 
     def stale(self, outcomes: Outcomes) -> tuple[int, ...]:
@@ -140,9 +142,9 @@ class Items:
             return range(0)
         if self._back:
             return self._take_back(most)
-        start = self._cursor
-        while start < self.n and self.states[start] != READY:
-            start += 1
+        start = self.states.find(READY, self._cursor)
+        if start < 0:
+            return range(0)
         stop = min(start + most, self.n)
         run = self.states[start:stop]
         taken = next((offset for offset, state in enumerate(run) if state != READY), len(run)) if any(run) else len(run)
@@ -169,6 +171,19 @@ class Items:
             self.held += 1
             self._delayed = [entry for entry in self._delayed if entry[1] != item]
             heapq.heapify(self._delayed)
+
+    def set_aside(self, item: int) -> None:
+        """A ready item waits for something else than a replica (another call that computes the same)."""
+        if self.states[item] == READY:
+            self.states[item] = DELAYED
+            self._aside.add(item)
+
+    def take_up(self, item: int) -> None:
+        """An item that was set aside is ready again."""
+        if item in self._aside and self.states[item] == DELAYED:
+            self._aside.discard(item)
+            self.states[item] = READY
+            heapq.heappush(self._back, item)
 
     def give_back(self, items: Iterable[int]) -> None:
         """Items that a replica held and has not begun are ready again, in the same attempt."""
@@ -203,6 +218,7 @@ class Items:
         else:
             for position, item in enumerate(items):
                 self.held -= self.states[item] == HELD
+                self._aside.discard(item)
                 self.states[item] = SUCCEEDED
                 self.places[item] = place_of(row, position)
         self.succeeded += count
@@ -210,6 +226,7 @@ class Items:
     def end(self, item: int, state: ItemState, place: int) -> None:
         """One item has ended."""
         self.held -= self.states[item] == HELD
+        self._aside.discard(item)
         self.states[item] = int(state)
         self.places[item] = place
         self.succeeded += state is ItemState.SUCCEEDED
@@ -234,6 +251,7 @@ class Items:
         self.aborted += waiting
         self._back.clear()
         self._delayed.clear()
+        self._aside.clear()
 
     def troubled(self, item: int) -> Trouble:
         """The item's record of trouble, made on first need."""

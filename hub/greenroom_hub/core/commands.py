@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 from greenroom_core.lists import ListSource
-from greenroom_core.program import Environment, Interpreter, Program, Task
+from greenroom_core.noderun import Inputs
+from greenroom_core.program import Cached, Environment, Interpreter, Program, Task
 
 
 class Wanted(NamedTuple):
@@ -98,6 +99,31 @@ class SendDrain:
 
 
 @dataclass(frozen=True, slots=True)
+class LookUp:
+    """Compute the keys of a node's calls and look for outputs that are known; answered by `LookedUp` events."""
+
+    execution: str
+    node: str
+    project: str
+    task: Task
+    wish: Cached
+    version: str | None
+    """Of this place in the graph, if it overrides the task's."""
+    inputs: Inputs
+    count: int
+    use: bool
+    """Whether known outputs are used (else only the keys are wanted, to keep new ones)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Look once more for calls that were set aside: the one that they waited for has ended, and may be on disk."""
+
+    calls: tuple[tuple[str, str, int, bytes], ...]
+    """`(execution, node, item, key)` of each."""
+
+
+@dataclass(frozen=True, slots=True)
 class StartReplica:
     """Have a launcher start a replica."""
 
@@ -124,7 +150,9 @@ class StopReplica:
     reason: str
 
 
-Do: TypeAlias = Define | SendCalls | SendCancel | SendRevoke | SendPrewarm | SendDrain | StartReplica | StopReplica
+Do: TypeAlias = (
+    LookUp | Define | SendCalls | SendCancel | SendRevoke | SendPrewarm | SendDrain | StartReplica | StopReplica
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,5 +208,5 @@ class Say:
     fields: Mapping[str, Any]
 
 
-Tell: TypeAlias = Welcome | Ack | Reply | Ended | Say
+Tell: TypeAlias = LookAgain | Welcome | Ack | Reply | Ended | Say
 Command: TypeAlias = Do | Tell

@@ -115,6 +115,27 @@ class Unsendable:
 
 
 @dataclass(frozen=True, slots=True)
+class LookedUp:
+    """Keys of neighbouring calls of a node, and the outputs that are known for some of them."""
+
+    execution: str
+    node: str
+    first: int
+    keys: bytes
+    """16 bytes each."""
+    hits: tuple[tuple[str, tuple[int, ...], bytes], ...]
+    """`(execution that computed them, items, packed outcomes)`, one for each source."""
+
+
+@dataclass(frozen=True, slots=True)
+class LookedAgain:
+    """What became of calls that were set aside: their outputs, or None where somebody must compute them."""
+
+    calls: tuple[tuple[str, str, int, bytes, str, bytes | None], ...]
+    """`(execution, node, item, key, source, packed outcomes)` of each."""
+
+
+@dataclass(frozen=True, slots=True)
 class Adopted:
     """Launchers told which replicas of an earlier hub still live; placing waits until each has said hello."""
 
@@ -152,6 +173,8 @@ Event: TypeAlias = (
     | ReplicaExited
     | LaunchFailed
     | Unsendable
+    | LookedUp
+    | LookedAgain
     | Adopted
     | Invited
     | Draining

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from greenroom_hub.core import submissions
+from greenroom_hub.core.caching import key_of
+from greenroom_hub.core.commands import LookAgain
 from greenroom_hub.core.events import (
     Adopted,
     CancelWanted,
@@ -18,6 +20,8 @@ from greenroom_hub.core.events import (
     Heard,
     LaunchFailed,
     LinkLost,
+    LookedAgain,
+    LookedUp,
     Moment,
     ReplicaConnected,
     ReplicaExited,
@@ -54,6 +58,7 @@ class Machine:
         for event in events:
             _HANDLERS[type(event)](state, event)
         _look_at_pools(state)
+        _look_again(state)
         return state.turn
 
     def next_due(self) -> int | None:
@@ -109,6 +114,19 @@ def _look_at_pools(state: State) -> None:
             scale(state, pool)
 
 
+def _look_again(state: State) -> None:
+    """Calls whose leader has ended look for its outputs, once those are on disk."""
+    calls = []
+    for execution, name, item in state.again:
+        run = state.runs.get(execution)
+        node = run.execution.nodes.get(name) if run is not None else None
+        if run is not None and node is not None and not node.ended:
+            calls.append((execution, name, item, key_of(run, node, item)))
+    state.again = []
+    if calls:
+        state.tell(LookAgain(tuple(calls)))
+
+
 _HANDLERS: Final[dict[type[Any], Callable[[State, Any], None]]] = {
     Submitted: submissions.on_submitted,
     CancelWanted: submissions.on_cancel_wanted,
@@ -119,6 +137,8 @@ _HANDLERS: Final[dict[type[Any], Callable[[State, Any], None]]] = {
     Heard: on_heard,
     ReplicaExited: on_exited,
     LaunchFailed: on_launch_failed,
+    LookedUp: submissions.on_looked_up,
+    LookedAgain: submissions.on_looked_again,
     Unsendable: on_unsendable,
     Adopted: on_adopted,
     Draining: _on_draining,

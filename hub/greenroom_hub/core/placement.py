@@ -52,8 +52,7 @@ def _place_some(state: State, pool: Pool, run: Run, node: NodeRun, candidates: l
     for replica in _choices(state, pool, run, candidates):
         count = _room_of(state, pool, run, node, replica, timing)
         if count > 0:
-            _send(state, pool, run, node, replica, count)
-            return True
+            return _send(state, pool, run, node, replica, count)
     return False
 
 
@@ -88,11 +87,14 @@ def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica
     return min(allowed - replica.in_flight, max(share, width), room)
 
 
-def _send(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, count: int) -> None:
+def _send(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, count: int) -> bool:
     assert node.items is not None
     assert node.inputs is not None
     items = node.items.take(count)
     taken = len(items)
+    if not taken:
+        pool.dequeue(run.id, node.id)
+        return False
     wanted = wanted_of(run, node)
     if wanted not in replica.knows:
         replica.knows.add(wanted)
@@ -120,6 +122,7 @@ def _send(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, c
     )
     if node.items.room <= 0:
         pool.dequeue(run.id, node.id)
+    return True
 
 
 def _call_back(state: State, pool: Pool) -> None:

@@ -9,6 +9,7 @@ from greenroom_core.facts import CallsFinished, CallsLost, CallsStarted
 from greenroom_core.failure import Cause, Failure
 from greenroom_core.mapping import HELD
 from greenroom_core.noderun import NodeRun
+from greenroom_hub.core.caching import keep
 from greenroom_hub.core.commands import Ack
 from greenroom_hub.core.events import Heard, ResultsCame, Unsendable
 from greenroom_hub.core.placement import deepen
@@ -16,7 +17,7 @@ from greenroom_hub.core.replica import Entry, Replica
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.sessions import on_bye, settle_awaited
 from greenroom_hub.core.state import State
-from greenroom_hub.core.submissions import advance, fail_waiting
+from greenroom_hub.core.submissions import advance, enqueue, fail_waiting
 from greenroom_protocol.calls import Outcomes
 from greenroom_protocol.frames import Bye, Cache, Lost, Returned, Started, Stats
 
@@ -59,11 +60,10 @@ def _record(state: State, run: Run, node: NodeRun, replica: Replica, event: Resu
     _learn(state, run, node, replica, outcomes)
     fact = CallsFinished(node.id, replica.id, event.result.body, refused, placed, replica.generation, event.result.seq)
     fact.__dict__["outcomes"] = outcomes  # Decoded at the edge already.
-    state.record(run, fact)
+    position = state.record(run, fact)
+    keep(state, run, node, outcomes, refused, position)
     state.count("calls_finished", outcomes.size)
-    if node.items.room > 0 and not node.ended:
-        pool = state.pools[replica.pool]
-        pool.enqueue(run.id, node.id)
+    enqueue(state, run, node)
     advance(state, run)
 
 

@@ -27,6 +27,10 @@ class Run:
     """By node: the row that its calls depend on, which must be on disk before they are sent."""
     usage: dict[str, Counter[str]] = field(default_factory=dict)
     """By pool: calls that each replica holds of this execution."""
+    keys: dict[str, bytearray] = field(default_factory=dict)
+    """By node whose results are cached: the keys of its calls, 16 bytes each."""
+    looking: dict[str, int] = field(default_factory=dict)
+    """By node: calls whose cached results are still being looked up."""
     due: dict[str, int] = field(default_factory=dict)
     """By node: wall clock (ms) at which a delayed item or a gate is due."""
     saved: dict[str, float] = field(default_factory=lambda: {"starts": 0.0, "imports": 0.0, "loads": 0.0})

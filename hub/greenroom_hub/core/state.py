@@ -56,12 +56,24 @@ class Recorded:
     fact: AnyFact
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Outputs that later executions may use, by their key (32 hex digits)."""
+
+    key: str
+    execution: str
+    node: str
+    item: int
+    position: int
+
+
 @dataclass(slots=True)
 class Turn:
     """What one turn of the loop leads to."""
 
     rows: list[Recorded] = field(default_factory=list)
     programs: list[tuple[str, bytes]] = field(default_factory=list)
+    results: list[Kept] = field(default_factory=list)
     ended: list[Run] = field(default_factory=list)
     """Executions that ended in it; the machine has forgotten them."""
     do: list[Do] = field(default_factory=list)
@@ -96,6 +108,12 @@ class State:
         """Pools to look at before the turn ends, and the replicas in them that have room now."""
         self.seqs: dict[str, int] = {}
         """Last sequence number of streams that are no execution's."""
+        self.computing: dict[bytes, tuple[str, str, int]] = {}
+        """By key: the call that computes it while equal ones wait (`cache_serialize`)."""
+        self.following: dict[bytes, list[tuple[str, str, int]]] = {}
+        """By key: the calls that wait for it."""
+        self.again: list[tuple[str, str, int]] = []
+        """Calls whose leader has ended in this turn."""
         self.timings: OrderedDict[tuple[str, str], Timing] = OrderedDict()
         self.counters: dict[str, int] = {}
 

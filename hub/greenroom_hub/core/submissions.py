@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from greenroom_core.execution import Execution
 from greenroom_core.facts import (
+    CallsCached,
     CancelRequested,
     ChildStarted,
     ExecutionEnded,
@@ -22,11 +23,14 @@ from greenroom_core.graph import GateKind, NodeKind
 from greenroom_core.noderun import NodeRun
 from greenroom_core.program import Program
 from greenroom_core.values import NIL, ValueFault, unpack
+from greenroom_hub.core import caching
+from greenroom_hub.core.caching import look_up
 from greenroom_hub.core.commands import Ended, Refusal, Reply, SendCancel
-from greenroom_hub.core.events import CancelWanted, GateAnswered, Submitted
+from greenroom_hub.core.events import CancelWanted, GateAnswered, LookedAgain, LookedUp, Submitted
 from greenroom_hub.core.pools import NeverFits, join_pools
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import State
+from greenroom_protocol.calls import Outcomes
 from greenroom_protocol.ids import execution_id
 
 
@@ -109,10 +113,45 @@ def _start_nodes(state: State, run: Run) -> None:
         due = node.items.waiting_until()
         if due is not None:
             run.due[name] = due
-        pool = state.pool_of(run, name)
-        if pool is not None and node.items.room > 0:
-            pool.enqueue(run.id, name)
-            state.touch(pool.key)
+        if not look_up(state, run, node):
+            enqueue(state, run, node)
+
+
+def enqueue(state: State, run: Run, node: NodeRun) -> None:
+    """A node's calls may be placed, as far as there are any to place."""
+    pool = state.pool_of(run, node.id)
+    if pool is not None and node.items is not None and node.items.room > 0 and not node.ended:
+        pool.enqueue(run.id, node.id)
+        state.touch(pool.key)
+
+
+def on_looked_up(state: State, event: LookedUp) -> None:
+    """Cached results of a node are known: what remains is placed."""
+    found = caching.on_looked_up(state, event)
+    run = state.runs.get(event.execution)
+    if found is not None:
+        enqueue(state, *found)
+    if run is not None:
+        run.execution.look_at(event.node)
+        advance(state, run)
+
+
+def on_looked_again(state: State, event: LookedAgain) -> None:
+    """Calls that were set aside get the outputs of the one they waited for, or run themselves."""
+    for execution, name, item, key, source, body in event.calls:
+        run = state.runs.get(execution)
+        node = run.execution.nodes.get(name) if run is not None else None
+        if run is None or node is None or node.items is None or node.ended:
+            continue
+        if body is not None and not node.items.stale(Outcomes.unpack(body)):
+            state.record(run, CallsCached(name, body, source))
+        elif state.computing.setdefault(key, (execution, name, item)) == (execution, name, item):
+            node.items.take_up(item)
+            enqueue(state, run, node)
+        else:
+            state.following.setdefault(key, []).append((execution, name, item))
+        run.execution.look_at(name)
+        advance(state, run)
 
 
 def _secrets(run: Run) -> frozenset[str]:
@@ -270,6 +309,7 @@ def finish(state: State, run: Run) -> None:
     """An execution has ended: its pools forget it, its parent goes on."""
     ended = run.execution.ended
     assert ended is not None
+    caching.abandon(state, run)
     del state.runs[run.id]
     state.turn.ended.append(run)
     for key in run.pools.values():

@@ -153,7 +153,7 @@ class Api:
         return web.json_response(told)
 
     def _last_output(self, execution: str, node: str, item: int) -> str:
-        text = b"".join(piece.data for piece in self._logs.read(execution, node, item))[-4096:]
+        text = self._logs.tail(execution, node, item)
         lines = text.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""
 
@@ -173,7 +173,7 @@ class Api:
             pieces = self._logs.read(row.id, node, item, attempt, after, 500)
             for piece in pieces:
                 await response.write(piece.data if raw else _log_line(piece))
-            after = pieces[-1].id if pieces else after
+            after = pieces[-1].cursor if pieces else after
             if not pieces and (not follow or not live):
                 return response
             if not pieces:

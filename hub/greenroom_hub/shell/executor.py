@@ -37,6 +37,8 @@ class Executor:
         self._waiting: dict[str, deque[tuple[int, frames.FromHub]]] = {}
         self.on_unsendable: Callable[[c.SendCalls, str], None] = lambda command, why: None
         """Called for calls whose inputs cannot be read any more."""
+        self.on_look_up: Callable[[c.LookUp], None] = lambda command: None
+        """Called for nodes whose results may be cached."""
 
     def run(self, wanted: Iterable[c.Do], committed: int) -> None:
         """Carry out commands that may overlap their turn's commit.
@@ -48,6 +50,8 @@ class Executor:
         for command in wanted:
             if isinstance(command, (c.StartReplica, c.StopReplica)):
                 self._launch(command)
+            elif isinstance(command, c.LookUp):
+                self.on_look_up(command)
             else:
                 self._message(command, committed)
 

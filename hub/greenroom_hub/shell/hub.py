@@ -23,7 +23,7 @@ from greenroom_hub.shell.archive import Archive
 from greenroom_hub.shell.executor import Executor
 from greenroom_hub.shell.ports import Feed, Links
 from greenroom_hub.shell.reader import StoreReader
-from greenroom_hub.store.rows import Batch, ExecutionRow, Row
+from greenroom_hub.store.rows import Batch, CachedResult, ExecutionRow, Row
 from greenroom_hub.store.store import Store
 from greenroom_hub.store.ticket import Ticket
 from greenroom_protocol import frames
@@ -75,6 +75,7 @@ class Hub:
         self._ends: dict[str, list[asyncio.Future[None]]] = {}
         self.broken: str | None = None
         """Why nothing can be recorded any more, if so."""
+        self.on_look_again: Callable[[c.LookAgain], None] = lambda command: None
         self.on_broken: Callable[[str], None] = lambda why: None
 
     @property
@@ -182,7 +183,9 @@ class Hub:
                     projected.append(_project(recorded, fact, run))
             kind = int(fact.KIND)
             rows.append(Row(recorded.position, recorded.stream, recorded.seq, recorded.at_ms, kind, data))
-        return Batch(rows=rows, executions=projected, programs=turn.programs), facts
+        now = turn.rows[-1].at_ms if turn.rows else 0
+        results = [CachedResult(k.key, k.execution, k.node, k.item, k.position, now) for k in turn.results]
+        return Batch(rows=rows, executions=projected, programs=turn.programs, results=results), facts
 
     # Commits ----------------------------------------------------------------------------------------------------------
 
@@ -213,6 +216,8 @@ class Hub:
                 for future in self._ends.pop(command.execution, ()):
                     if not future.done():
                         future.set_result(None)
+            elif isinstance(command, c.LookAgain):
+                self.on_look_again(command)
             elif isinstance(command, c.Welcome):
                 self._answer_hello(command)
             else:

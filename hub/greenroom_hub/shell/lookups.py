@@ -1,0 +1,124 @@
+"""Keys of cached results: computed off the loop, looked up in batches, handed back as events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from array import array
+from collections.abc import Callable, Iterable
+
+from greenroom_core.cached_keys import base_key, call_key, input_digest
+from greenroom_core.lists import Reader
+from greenroom_core.values import Value, ValueFault, split
+from greenroom_hub.core.commands import LookAgain, LookUp
+from greenroom_hub.core.events import Event, LookedAgain, LookedUp
+from greenroom_hub.shell.tasks import Tasks
+from greenroom_hub.store.rows import CachedResult
+from greenroom_hub.store.store import Store
+from greenroom_protocol.calls import Outcomes, Status
+
+_AT_ONCE = 2000
+"""Calls whose keys are computed and looked up together."""
+
+_FEW = 16
+"""Calls up to which the way through a thread costs more than the work."""
+
+
+class Lookups:
+    """Answers the machine's questions for cached results."""
+
+    def __init__(self, store: Store, reader: Reader, tasks: Tasks, post: Callable[[Event], None]) -> None:
+        self._store, self._reader, self._tasks, self._post = store, reader, tasks, post
+
+    def look_up(self, command: LookUp) -> None:
+        """Compute keys and look for known outputs."""
+        if command.count <= _FEW:
+            self._post(self._part(command, 0, command.count))
+        else:
+            self._tasks.start(self._look_up(command), f"look up {command.execution}/{command.node}")
+
+    async def _look_up(self, command: LookUp) -> None:
+        for first in range(0, command.count, _AT_ONCE):
+            stop = min(first + _AT_ONCE, command.count)
+            self._post(await asyncio.to_thread(self._part, command, first, stop))
+
+    def _part(self, command: LookUp, first: int, stop: int) -> LookedUp:
+        try:
+            keys = self._keys(command, first, stop)
+        except ValueFault:
+            keys = bytes(16) * (stop - first)  # What cannot be read fails where it is sent, with its own words.
+            return LookedUp(command.execution, command.node, first, keys, ())
+        hits = self._hits(keys, first) if command.use else ()
+        return LookedUp(command.execution, command.node, first, keys, tuple(hits))
+
+    def _keys(self, command: LookUp, first: int, stop: int) -> bytes:
+        base = base_key(command.project, command.task, command.wish, command.version)
+        ignored, inputs = set(command.wish.ignore), command.inputs
+        bound = [(n, input_digest(v, self._reader)) for n, v in inputs.bound.items() if n not in ignored]
+        if not inputs.lists:
+            values = dict(zip(inputs.params, split(inputs.single, len(inputs.params)), strict=True))
+            return call_key(base, bound + self._digests(values.items(), ignored))
+        columns = [list(source.slice(first, stop).items()) for source in inputs.lists]
+        keys = bytearray()
+        for row in zip(*columns, strict=True):
+            keys += call_key(base, bound + self._digests(zip(inputs.params, row, strict=True), ignored))
+        return bytes(keys)
+
+    def _digests(self, inputs: Iterable[tuple[str, Value]], ignored: set[str]) -> list[tuple[str, str]]:
+        return [(name, input_digest(value, self._reader)) for name, value in inputs if name not in ignored]
+
+    def _hits(self, keys: bytes, first: int) -> list[tuple[str, tuple[int, ...], bytes]]:
+        names = [keys[start : start + 16].hex() for start in range(0, len(keys), 16)]
+        known = self._store.cached(names)
+        by_source: dict[str, list[tuple[int, bytes]]] = {}
+        for offset, name in enumerate(names):
+            result = known.get(name)
+            payload = self._payload(result) if result is not None else None
+            if result is not None and payload is not None:
+                by_source.setdefault(result.execution, []).append((first + offset, payload))
+        return [
+            (source, tuple(item for item, _ in calls), outcomes_of(calls).pack()) for source, calls in by_source.items()
+        ]
+
+    def _payload(self, result: CachedResult) -> bytes | None:
+        """The outputs of a call that succeeded earlier; None if they are gone."""
+        try:
+            outcomes = self._reader.outcomes(result.position)
+            position = list(outcomes.item_list()).index(result.item)
+        except (ValueFault, ValueError):
+            return None
+        return outcomes.payload_of(position)
+
+    def look_again(self, command: LookAgain) -> None:
+        """Look once more for calls whose leader has ended."""
+        known = self._store.cached([key.hex() for _, _, _, key in command.calls])
+        answers = []
+        for execution, node, item, key in command.calls:
+            result = known.get(key.hex())
+            payload = self._payload(result) if result is not None else None
+            body = outcomes_of([(item, payload)]).pack() if payload is not None else None
+            answers.append((execution, node, item, key, result.execution if result else "", body))
+        self._post(LookedAgain(tuple(answers)))
+
+
+def outcomes_of(calls: list[tuple[int, bytes]]) -> Outcomes:
+    """Outputs that are known already, in the columns of a batch."""
+    ends, end = array("I"), 0
+    for _, payload in calls:
+        end += len(payload)
+        ends.append(end)
+    n = len(calls)
+    items = [item for item, _ in calls]
+    together = items == list(range(items[0], items[0] + n))
+    return Outcomes(
+        items=items[0] if together else items,
+        attempts=1,
+        statuses=bytes((Status.SUCCEEDED,)),
+        ends=ends.tobytes(),
+        payload=b"".join(payload for _, payload in calls),
+        base_us=time.time_ns() // 1000,
+        started=bytes(4 * n),
+        durations=bytes(4 * n),
+        extras={},
+        cache=[],
+    )
