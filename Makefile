@@ -1,0 +1,54 @@
+# Everything runs in .venv, made on first use. Paths may hold spaces: no target is absolute.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMPS := .venv/stamps
+
+.PHONY: demo stop test check format bench clean help
+
+help:
+	@echo "make demo    classify the files of this project's .venv on warm replicas (again: they are warm)"
+	@echo "make stop    end the local hub and its replicas"
+	@echo "make test    all tests"
+	@echo "make check   format, lint, types, import contracts"
+	@echo "make bench   workloads of bench/, one JSON line each"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Greenroom needs Python 3.11 or newer; {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.12" if v < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	@mkdir -p $(STAMPS)
+
+$(STAMPS)/demo: pyproject.toml | $(BIN)/python
+	@mkdir -p $(STAMPS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hub,demo]'
+	@touch $@
+
+$(STAMPS)/dev: pyproject.toml | $(BIN)/python
+	@mkdir -p $(STAMPS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hub,demo,dev]'
+	@touch $@
+
+demo: $(STAMPS)/demo
+	@env -u CI $(BIN)/greenroom run examples/classify_files.py classify_files --folder .venv/lib
+	@echo "The local hub and its warm replicas stay for the next run: 'make demo' again shows it, 'make stop' ends them."
+
+stop:
+	@if [ -x $(BIN)/greenroom ]; then env -u CI $(BIN)/greenroom hub stop; else echo "nothing is installed here"; fi
+
+test: $(STAMPS)/dev
+	$(BIN)/python -m pytest
+
+check: $(STAMPS)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMPS)/dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMPS)/dev
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
