@@ -1,0 +1,84 @@
+"""Figures of what calls leave in the process: descriptors, memory, names that they patched in libraries."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import FunctionType, MethodType, ModuleType
+
+from greenroom_replica.reset.usercode import Territory, is_standard
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+FEW_DESCRIPTORS = 16
+"""So many more open descriptors are no leak: pools of connections, files that a library keeps open."""
+
+
+def count_descriptors() -> int:
+    """Count the open descriptors; -1 where the platform does not tell."""
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1
+    except OSError:
+        return -1
+
+
+def resident_bytes() -> int:
+    """Measure the resident memory; 0 where the platform does not tell."""
+    try:
+        descriptor = os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return int(os.read(descriptor, 128).split()[1]) * _PAGE
+    finally:
+        os.close(descriptor)
+
+
+class Patches:
+    """Looks for functions and classes of user code that were put in place of a library's.
+
+    Only values that user code defined count, so that what libraries do to each other and to themselves is never told.
+    """
+
+    def __init__(self, territory: Territory) -> None:
+        self._territory = territory
+        self._known: set[tuple[str, str]] = set()
+
+    def find(self) -> list[str]:
+        """Name what is patched and was not before: ``json.dumps (now flow.fake)``."""
+        found = []
+        for module_name, module in list(sys.modules.items()):
+            if type(module) is not ModuleType or module_name in self._territory.names:
+                continue
+            space = vars(module)
+            if self._territory.owns_space(space) or module_name in ("__main__", "__mp_main__"):
+                continue
+            for name, value in list(space.items()):
+                kind = type(value)
+                if (
+                    not (kind is FunctionType or kind is type or kind is MethodType)
+                    or (module_name, name) in self._known
+                ):
+                    continue
+                if not self._territory.owns_callable(value) or (
+                    value.__name__ == name and not is_standard(module_name)
+                ):
+                    continue  # A third-party module that imports the user's function by its name patches nothing.
+                self._known.add((module_name, name))
+                found.append(f"{module_name}.{name} (now {value.__module__}.{value.__qualname__})")
+        return found
+
+
+class Descriptors:
+    """Counts descriptors, and tells of growth in steps."""
+
+    def __init__(self) -> None:
+        self._told = count_descriptors()
+
+    def more(self, owned: int) -> int:
+        """Count how many more are open than were when last told, beyond what entries own; 0 for few."""
+        now = count_descriptors() - owned
+        if now - self._told < FEW_DESCRIPTORS:
+            return 0
+        grown, self._told = now - self._told, now
+        return grown

@@ -1,0 +1,488 @@
+"""The door of the reset: what a runner calls around each call."""
+
+from __future__ import annotations
+
+import contextvars
+import os
+import sys
+import threading
+from _thread import _count
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from operator import is_
+from time import perf_counter
+from types import FunctionType, ModuleType
+from typing import Any
+
+from greenroom_replica.reset.figures import Descriptors, Patches, count_descriptors, resident_bytes
+from greenroom_replica.reset.imports import ImportGuard
+from greenroom_replica.reset.opaque import sentences
+from greenroom_replica.reset.owners import Owner, list_folders, remove
+from greenroom_replica.reset.plan import Bundle
+from greenroom_replica.reset.process import Baseline, Ledger, Process, merge_into
+from greenroom_replica.reset.report import Report
+from greenroom_replica.reset.streams import SEEDS
+from greenroom_replica.reset.strays import Children, Threads, children_of, end
+from greenroom_replica.reset.usercode import Territory
+from greenroom_replica.reset.watch import Watch
+
+SHORT = 100e-6
+"""Seconds; a call below has not started a process: a fork alone takes longer."""
+
+LONG = 2e-3
+"""Seconds; a call above pays, with less than a hundredth of its own time, for a look at everything."""
+
+_EVERY = 64
+"""Calls between two looks at the descriptors where calls are short."""
+
+
+class Reset:
+    """Gives every call what a fresh process would have: made once per runner, in its main thread, before user code.
+
+    The runner's order is: ``with reset.importing(bundle)`` around the import of a bundle, `adopt` for its modules,
+    then `before`, the call, `after` for each call. Nothing here raises into the runner's loop.
+
+    Args:
+        folders: Private folders of this replica; what a loader puts there is its entry's, and removed with it.
+    """
+
+    def __init__(self, folders: Iterable[str] = ()) -> None:
+        self._folders = tuple(folders)
+        self._territory = Territory()
+        self._process = Process(self._territory)
+        self._process.install()
+        self._exits = self._process.exits
+        self._tripped = self._process.tripwires.tripped
+        self._guard = ImportGuard(self._import_begins, self._import_ends)
+        self._guard.install()
+        self._threads = Threads(self._territory)
+        self._children = Children()
+        self._patches = Patches(self._territory)
+        self._descriptors = Descriptors()
+        self._pristine: Baseline = self._process.read()
+        self._process.use(self._pristine)
+        self._bundles: dict[str, Bundle] = {}
+        self._current: Bundle | None = None
+        self._watch = Watch()
+        self._watches: dict[str, Watch] = {}
+        self._owners: list[Owner] = []
+        self._pending: list[tuple[str, str, dict[str, Any]]] = []
+        self._ledger: Ledger | None = None
+        self._importing = False
+        self._calling = False
+        self._modules = len(sys.modules)
+        self._started = 0.0
+        self._resident = resident_bytes()
+        self._calls = 0
+        self._take_context()
+        self.reseed_after_fork()
+
+    # -- Bundles ---------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def importing(self, bundle_id: str) -> Iterator[None]:
+        """Import a bundle's modules in here: what the import does to the process becomes this bundle's baseline.
+
+        It starts from the process as it was before any bundle; modules that are adopted meanwhile are walked at the end.
+        """
+        if self._importing or self._calling:
+            yield
+            return
+        self._process.switch(self._pristine)
+        self._current = None
+        self._ledger = ledger = Ledger(self._process)
+        before = dict(ledger.reading)
+        SEEDS.begin()
+        self._importing = self._guard.on = True
+        try:
+            yield
+        finally:
+            self._importing = self._guard.on = False
+            now = {**ledger.sync(), self._process.chance.name: self._process.chance.read()}
+            SEEDS.end()
+            bundle = self._bundle(bundle_id)
+            before[self._process.chance.name] = {}
+            bundle.baseline = merge_into(self._pristine, ledger.changes(before, now))
+            self._ledger = None
+            self._settle_in()
+
+    def adopt(self, bundle_id: str, modules: Iterable[ModuleType], definitions: Iterable[FunctionType] = ()) -> None:
+        """Take a snapshot of user modules, at the end of their import; again for modules that come later.
+
+        Args:
+            bundle_id: The bundle whose calls use them.
+            modules: Modules that hold user code.
+            definitions: Functions that came by value, whose globals are no module's.
+        """
+        found = [(bundle_id, module.__name__, vars(module)) for module in modules]
+        found += [(bundle_id, str(function.__module__), function.__globals__) for function in definitions]
+        for _, name, space in found:
+            self._territory.add(name, space)
+        self._pending += found
+        if self._importing or self._calling:
+            return  # Walked at the end of the outermost import: others may still fill their registries.
+        bundle = self._bundle(bundle_id)
+        if bundle.baseline is None:
+            bundle.baseline = self._process.read()
+        self._settle_in()
+
+    def imported(self, bundle_id: str, module: ModuleType) -> None:
+        """Tell that a user module's import has ended: the importer's hook."""
+        self.adopt(bundle_id, (module,))
+
+    def not_checked(self, bundle_id: str) -> list[str]:
+        """Say what of a bundle is not looked into, with the remedy; each thing once."""
+        bundle = self._bundles.get(bundle_id)
+        return sentences(bundle.take_opaque()) if bundle is not None else []
+
+    def forget(self, bundle_id: str) -> None:
+        """Forget a bundle that is dropped from this runner."""
+        bundle = self._bundles.pop(bundle_id, None)
+        self._watches.pop(bundle_id, None)
+        if bundle is not None and bundle is self._current:
+            self._current = None
+
+    def _bundle(self, bundle_id: str) -> Bundle:
+        bundle = self._bundles.get(bundle_id)
+        if bundle is None:
+            bundle = self._bundles[bundle_id] = Bundle(bundle_id, self._territory)
+        return bundle
+
+    def _settle_in(self) -> None:
+        """Walk the modules that were adopted, and let live what their import started."""
+        pending, self._pending = self._pending, []
+        for bundle_id, name, space in pending:
+            self._bundle(bundle_id).adopt(name, space)
+        self._threads.accept()
+        self._children.accept()
+        if not self._calling:
+            self._take_context()
+            for bundle_id in {bundle_id for bundle_id, _, _ in pending}:
+                for variable, value in self._context.items():
+                    self._bundle(bundle_id).adopt_value(value, variable.name)
+        self._watches.clear()
+        self._current = None
+        self._modules = len(sys.modules)
+
+    def _take_context(self) -> None:
+        self._context = contextvars.copy_context()
+        self._context_values = list(self._context.values())
+
+    # -- Around a call ---------------------------------------------------------------------------------------------
+
+    def before(self, bundle_id: str, environment: Mapping[str, str] | None = None) -> contextvars.Context:
+        """Make a bundle's baseline current, and set the submitter's variables.
+
+        Args:
+            bundle_id: The bundle of the call.
+            environment: Variables for this call, on top of the bundle's; the same mapping again costs nothing.
+
+        Returns:
+            The context to run the call in: what it sets in context variables ends with it.
+        """
+        bundle = self._current
+        if bundle is None or bundle.name != bundle_id:
+            self._switch(bundle_id)
+        if environment is not self._process.environ.overlay:
+            self._process.environ.lay(environment)
+            self._rearm_rows([self._process.environ])
+        self._calling = self._guard.on = self._exits.noting = True
+        self._started = perf_counter()
+        return self._context.copy()
+
+    def after(self) -> Report | None:
+        """Restore everything; None for a call that left nothing to tell."""
+        self._guard.on = self._exits.noting = False
+        taken = perf_counter() - self._started
+        try:
+            if (
+                taken < LONG
+                and self._watch.clean()
+                and self._process.quick()
+                and _count() == self._threads.expected
+                and len(sys.modules) == self._modules
+                and not self._exits.pending
+                and self._context_clean()
+                and (taken < SHORT or self._children.keeps_some or not self._children.any())
+            ):
+                self._calling = False
+                self._calls += 1
+                return self._count_descriptors() if not self._calls % _EVERY else None
+            return self._settle(taken)
+        except BaseException as error:  # A cancel that came too late, or a fault of ours: never the runner's end.
+            return self._settle_again(taken, error)
+
+    def check_strays(self) -> Report | None:
+        """Look after threads and processes only: all that ``isolation='none'`` asks for."""
+        report = Report()
+        self._guard.on = self._exits.noting = self._calling = False
+        self._look_for_strays(report)
+        return report if report else None
+
+    def _switch(self, bundle_id: str) -> None:
+        bundle = self._bundle(bundle_id)
+        if bundle.baseline is None:
+            bundle.baseline = dict(self._pristine)
+        self._process.switch(bundle.baseline)
+        self._current = bundle
+        watch = self._watches.get(bundle_id)
+        if watch is None:
+            watch = self._watches[bundle_id] = Watch([*self._process.items(), *bundle.nodes])
+        else:
+            watch.rearm(watch.items[: len(watch.items) - len(bundle.nodes)])
+        self._watch = watch
+
+    def _context_clean(self) -> bool:
+        now = contextvars.copy_context()
+        return len(now) == len(self._context_values) and all(map(is_, now.values(), self._context_values))
+
+    def _settle(self, taken: float) -> Report | None:
+        """Do all that is not the hot path."""
+        report = Report()
+        deep = taken >= LONG
+        if self._look_for_strays(report) and report.leaks.get("processes"):
+            report.must_retire("threads and processes outlived their call, and may start each other again")
+        report.sentences += self._exits.run()
+        grown = self._figures(report) if deep else 0
+        self._restore(report, taken if deep else 0.0, grown)
+        self._calling = False
+        return report if report else None
+
+    def _look_for_strays(self, report: Report) -> int:
+        threads = self._threads.sweep(report)
+        self._children.sweep(report)
+        return threads
+
+    def _restore(self, report: Report, taken: float, grown: int) -> None:
+        """Put back user state, then the process; once more for what finalizers of the dropped values did."""
+        bundle, process = self._current, self._process
+        for _ in range(2):
+            dirty = self._watch.dirty()
+            rows = process.suspects(dirty)
+            if taken:
+                rows = process.rows
+            if bundle is not None:
+                bundle.restore(dirty, report, taken, grown)
+            process.restore(rows, report)
+            self._restore_context()
+            self._watch.rearm(dirty)
+            self._rearm_rows(rows)
+            if self._watch.clean() and process.quick():
+                break
+            taken = 0.0
+        if len(sys.modules) != self._modules:
+            process.chance.discover()
+            self._modules = len(sys.modules)
+            self._rebuild()
+
+    def _rearm_rows(self, rows: Iterable[Any]) -> None:
+        """Look anew at the rows that were written; all anew where a row has other dicts and lists now."""
+        mine = {id(row) for row in rows}
+        items = [item for item in self._watch.items if id(getattr(item, "row", None)) in mine]
+        for row in rows:
+            spaces = [id(space) for space in row.spaces()]
+            watched = [id(item.space) for item in items if getattr(item, "row", None) is row and hasattr(item, "space")]
+            if watched and spaces != watched:
+                self._rebuild()
+                return
+        self._watch.rearm(items)
+
+    def _rebuild(self) -> None:
+        if self._current is not None:
+            self._watches.clear()
+            watch = Watch([*self._process.items(), *self._current.nodes])
+            self._watches[self._current.name] = self._watch = watch
+
+    def _restore_context(self) -> None:
+        """Set back context variables, for a call that did not run in the context that `before` made."""
+        now = contextvars.copy_context()
+        for variable, value in now.items():
+            if variable not in self._context:
+                default = contextvars.Context().run(_default_of, variable)
+                if default is not variable:
+                    variable.set(default)
+            elif self._context[variable] is not value:
+                variable.set(self._context[variable])
+        if not self._context_clean():
+            self._take_context()  # A variable without a default cannot be unset from here.
+
+    def _settle_again(self, taken: float, error: BaseException) -> Report:
+        """Try once more after an interruption; a second failure retires the runner."""
+        report = Report()
+        try:
+            self._restore(report, 0.0, 0)
+        except BaseException as again:
+            error = again
+            report.must_retire(f"the reset failed: {type(error).__name__}: {error}")
+        if not isinstance(error, Exception):
+            report.sentences.append(f"the reset was interrupted by {type(error).__name__} and done again")
+        else:
+            report.sentences.append(f"the reset stumbled over {type(error).__name__}: {error}; this runner is replaced")
+            report.must_retire(f"the reset failed: {type(error).__name__}: {error}")
+        self._calling = False
+        return report
+
+    # -- Figures ---------------------------------------------------------------------------------------------------
+
+    def _count_descriptors(self) -> Report | None:
+        report = Report()
+        self._tell_descriptors(report)
+        return report if report else None
+
+    def _tell_descriptors(self, report: Report) -> None:
+        more = self._descriptors.more(sum(owner.descriptors for owner in self._owners))
+        if more:
+            report.leaks["descriptors"] = more
+            report.sentences.append(
+                f"{more} more descriptors are open than before: files or sockets that calls did not close"
+            )
+
+    def _figures(self, report: Report) -> int:
+        """Count what is left open and patched, and how much the process grew: in bytes."""
+        self._tell_descriptors(report)
+        patched = self._patches.find()
+        if patched:
+            report.leaks["patched"] = len(patched)
+            report.sentences.append(
+                f"the call patched libraries, which stays for later calls: {', '.join(patched[:5])}"
+            )
+        now = resident_bytes()
+        grown, self._resident = now - self._resident, now
+        return max(0, grown)
+
+    # -- Cache entries ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def owned(self, name: str = "entry") -> Iterator[Owner]:
+        """Run a cache entry's loader in here: what it makes is the entry's, kept until `release`.
+
+        A loader that raises owns nothing: what it left is the call's.
+        """
+        owner = Owner(name)
+        environ, exits = self._process.environ, self._exits
+        variables, threads, children = environ.raw(), self._threads.alive(), children_of(os.getpid())
+        files, descriptors, pending = list_folders(self._folders), count_descriptors(), len(exits.pending)
+        yield owner
+        inner = [other for other in self._owners if other.threads or other.children or other.files]
+        owner.threads = self._threads.alive() - threads - {ident for other in inner for ident in other.threads}
+        owner.children = children_of(os.getpid()) - children - {pid for other in inner for pid in other.children}
+        owner.files = sorted(list_folders(self._folders) - files - {path for other in inner for path in other.files})
+        owner.descriptors = max(0, count_descriptors() - descriptors)
+        owner.exits, exits.pending[pending:] = exits.pending[pending:], []
+        owner.loops = [loop for loop in (self._process.loops.read()["event loop"],) if loop is not None]
+        self._process.loops.kept += owner.loops
+        self._threads.accept(owner.threads)
+        self._children.accept(owner.children)
+        environ.own(owner, variables, environ.raw())
+        self._owners.append(owner)
+
+    def release(self, owner: Owner, grace: float = 2.0) -> list[str]:
+        """End what an evicted entry owned; call after its `on_evict`. Return sentences about what went wrong.
+
+        Args:
+            owner: What `owned` gave.
+            grace: Seconds that its processes get between SIGTERM and SIGKILL.
+        """
+        if owner not in self._owners:
+            return []
+        self._owners.remove(owner)
+        failures = self._exits.run(owner.exits)
+        self._children.forget(owner.children)
+        end(owner.children & children_of(os.getpid()), grace)
+        self._threads.forget(owner.threads)
+        self._process.environ.disown(owner)
+        self._rearm_rows([self._process.environ])
+        for loop in owner.loops:
+            self._process.loops.kept[:] = [kept for kept in self._process.loops.kept if kept is not loop]
+            if not loop.is_running() and not loop.is_closed():
+                loop.close()
+        remove(owner.files)
+        return failures
+
+    def own_threads(self) -> None:
+        """Let all threads live that there are now: the runner's own, started after this was made."""
+        self._threads.accept()
+
+    # -- Imports and forks -----------------------------------------------------------------------------------------
+
+    def _import_begins(self, library: bool) -> Any:
+        if self._ledger is None:
+            self._ledger = Ledger(self._process)
+        before = dict(self._ledger.sync())
+        if library or not self._calling:
+            return before, None, False
+        started = not SEEDS.recording
+        if started:
+            SEEDS.begin()
+        nodes = self._current.nodes if self._current is not None else []
+        return before, [(node, node.peek()) for node in nodes], started
+
+    def _import_ends(self, library: bool, taken: Any) -> None:
+        before, nodes, started = taken
+        ledger = self._ledger
+        if ledger is None:
+            return
+        now = dict(ledger.sync())
+        chance = self._process.chance
+        if library:
+            before[chance.name] = now[chance.name] = {}
+        elif started:
+            now[chance.name] = chance.read()
+            SEEDS.end()
+        if not library and not self._calling:
+            return  # The whole import of a bundle is read at its end.
+        changes = ledger.changes(before, now)
+        if library:
+            self._pristine = merge_into(self._pristine, changes)
+        bundles = self._bundles.values() if library else [self._current] if self._current is not None else []
+        for bundle in bundles:
+            if bundle.baseline is not None:
+                bundle.baseline = merge_into(bundle.baseline, changes)
+        if self._calling:
+            self._keep_import(nodes, started)
+
+    def _keep_import(self, nodes: list[tuple[Any, Any]] | None, outermost: bool) -> None:
+        """Keep what an import inside a call did: it will not run again."""
+        bundle = self._current
+        if bundle is not None and bundle.baseline is not None:
+            self._process.use(bundle.baseline)
+        for node, before in nodes or ():
+            now = node.peek()
+            if not node.same(before, now):
+                node.absorb(before, now)
+        self._threads.accept()
+        self._children.accept()
+        if outermost and bundle is not None:
+            pending, self._pending = self._pending, []
+            fresh = [node for _, name, space in pending for node in bundle.adopt(name, space)]
+            self._watch.add(fresh)
+            self._ledger = None
+
+    def reseed_after_fork(self) -> None:
+        """Give this process random numbers of its own; what user code seeded on purpose stays as it is."""
+        chance = self._process.chance
+        chance.write(chance.base)
+        for bundle in self._bundles.values():
+            for node in bundle.nodes:
+                renew: Callable[[], None] | None = getattr(node, "renew", None)
+                if renew is not None:
+                    renew()
+        self._watches.clear()
+        self._current = None
+
+    def close(self) -> None:
+        """Put back every function that was replaced; for tests, and a runner that hands its process on."""
+        self._guard.uninstall()
+        self._process.uninstall()
+
+    @property
+    def main_thread(self) -> bool:
+        """Whether this is the thread that it was made in, the only one that may use it."""
+        return threading.current_thread() is threading.main_thread()
+
+
+def _default_of(variable: contextvars.ContextVar[Any]) -> Any:
+    try:
+        return variable.get()
+    except LookupError:
+        return variable

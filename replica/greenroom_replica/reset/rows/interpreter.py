@@ -1,0 +1,169 @@
+"""The interpreter's own state: names in ``sys`` and ``builtins``, hooks in standard modules, its switches."""
+
+from __future__ import annotations
+
+import _socket
+import builtins
+import gc
+import sys
+import threading
+from types import ModuleType
+from typing import Any
+
+from greenroom_replica.reset.rows.base import MISSING, Fields, Row
+
+_SYS_NAMES = (
+    "path argv stdin stdout stderr __stdin__ __stdout__ __stderr__ excepthook displayhook unraisablehook breakpointhook "
+    "meta_path path_hooks warnoptions tracebacklimit dont_write_bytecode pycache_prefix"
+).split()
+_SYS_LISTS = ("path", "argv", "meta_path", "path_hooks")
+
+_HOOKS: dict[str, tuple[str, ...]] = {
+    "threading": ("excepthook", "_trace_hook", "_profile_hook"),
+    "tempfile": ("tempdir",),
+    "logging": ("lastResort", "raiseExceptions", "_logRecordFactory", "_loggerClass"),
+    "warnings": ("showwarning", "formatwarning", "_showwarnmsg_impl", "defaultaction", "onceregistry", "filters"),
+}
+"""Names in standard modules that are there to be set. What else of a library is patched is told, not undone: half of a
+``gevent.monkey.patch_all`` would be worse than all of it."""
+
+
+class Names(Row):
+    """Names in modules that the interpreter or every program goes through: ``sys``, and hooks of standard modules."""
+
+    name = "sys"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._modules: dict[str, ModuleType] = {}
+        self._lists: dict[int, list[Any]] = {}
+
+    def read(self) -> Fields:
+        fields: Fields = {f"sys.{name}": vars(sys).get(name, MISSING) for name in _SYS_NAMES}
+        for module_name, names in _HOOKS.items():
+            module = sys.modules.get(module_name)
+            if module is not None:
+                space = vars(module)
+                fields.update((f"{module_name}.{name}", space.get(name, MISSING)) for name in names)
+        for name in _SYS_LISTS:
+            value = fields[f"sys.{name}"]
+            fields[f"sys.{name}[:]"] = tuple(value) if type(value) is list else value
+        fields["gc.callbacks[:]"] = tuple(gc.callbacks)
+        return fields
+
+    def spaces(self) -> list[dict[Any, Any] | list[Any]]:
+        modules = [sys, *(sys.modules[name] for name in _HOOKS if name in sys.modules)]
+        lists = [value for name in _SYS_LISTS if type(value := vars(sys).get(name)) is list]
+        return [*map(vars, modules), *lists, gc.callbacks]
+
+    def write(self, base: Fields) -> None:
+        for field, value in base.items():
+            if field.endswith("[:]"):
+                continue
+            module_name, _, name = field.rpartition(".")
+            space = (
+                vars(sys)
+                if module_name == "sys"
+                else vars(sys.modules[module_name])
+                if module_name in sys.modules
+                else {}
+            )
+            if value is MISSING:
+                space.pop(name, None)
+            elif space.get(name, MISSING) is not value:
+                space[name] = value
+        for name in _SYS_LISTS:
+            content, target = base.get(f"sys.{name}[:]"), vars(sys).get(name)
+            if type(target) is list and type(content) is tuple:
+                target[:] = content
+        gc.callbacks[:] = base.get("gc.callbacks[:]", ())
+        self.use(base)
+
+
+class Builtins(Row):
+    """The names in ``builtins``."""
+
+    name = "builtins"
+
+    def read(self) -> Fields:
+        return {f"builtins.{name}": value for name, value in vars(builtins).items() if name != "_"}
+
+    def spaces(self) -> list[dict[Any, Any] | list[Any]]:
+        return [vars(builtins)]
+
+    def write(self, base: Fields) -> None:
+        space = vars(builtins)
+        for name in [name for name in space if f"builtins.{name}" not in base]:
+            del space[name]
+        for field, value in base.items():
+            name = field.partition(".")[2]
+            if space.get(name, MISSING) is not value:
+                space[name] = value
+        self.use(base)
+
+
+class Switches(Row):
+    """The interpreter's switches, which only functions read and set."""
+
+    name = "interpreter"
+
+    def read(self) -> Fields:
+        return {
+            "sys.settrace": sys.gettrace(),
+            "sys.setprofile": sys.getprofile(),
+            "recursion limit": sys.getrecursionlimit(),
+            "switch interval": sys.getswitchinterval(),
+            "int digits limit": sys.get_int_max_str_digits(),
+            "dlopen flags": sys.getdlopenflags(),
+            "async generator hooks": tuple(sys.get_asyncgen_hooks()),
+            "coroutine origin tracking": sys.get_coroutine_origin_tracking_depth(),
+            "gc.isenabled": gc.isenabled(),
+            "gc thresholds": gc.get_threshold(),
+            "gc debug flags": gc.get_debug(),
+            "socket default timeout": _socket.getdefaulttimeout(),
+            "thread stack size": threading.stack_size(),
+        }
+
+    def use(self, base: Fields) -> None:
+        super().use(base)
+        self._trace, self._profile = base["sys.settrace"], base["sys.setprofile"]
+        self._plain = (
+            *(base["recursion limit"], base["switch interval"], base["int digits limit"], base["dlopen flags"]),
+            *(base["coroutine origin tracking"], base["gc.isenabled"], base["gc thresholds"], base["gc debug flags"]),
+            *(base["socket default timeout"],),
+        )
+        self._first_hook, self._last_hook = base["async generator hooks"]
+
+    def quick(self) -> bool:
+        first, last = sys.get_asyncgen_hooks()
+        return (
+            sys.gettrace() is self._trace
+            and sys.getprofile() is self._profile
+            and first is self._first_hook
+            and last is self._last_hook
+            and (
+                *(sys.getrecursionlimit(), sys.getswitchinterval(), sys.get_int_max_str_digits(), sys.getdlopenflags()),
+                *(sys.get_coroutine_origin_tracking_depth(), gc.isenabled(), gc.get_threshold(), gc.get_debug()),
+                *(_socket.getdefaulttimeout(),),
+            )
+            == self._plain
+        )
+
+    def write(self, base: Fields) -> None:
+        if sys.gettrace() is not base["sys.settrace"]:
+            sys.settrace(base["sys.settrace"])
+        if sys.getprofile() is not base["sys.setprofile"]:
+            sys.setprofile(base["sys.setprofile"])
+        sys.setrecursionlimit(base["recursion limit"])
+        sys.setswitchinterval(base["switch interval"])
+        sys.set_int_max_str_digits(base["int digits limit"])
+        sys.setdlopenflags(base["dlopen flags"])
+        first, last = base["async generator hooks"]
+        sys.set_asyncgen_hooks(firstiter=first, finalizer=last)
+        sys.set_coroutine_origin_tracking_depth(base["coroutine origin tracking"])
+        (gc.enable if base["gc.isenabled"] else gc.disable)()
+        gc.set_threshold(*base["gc thresholds"])
+        gc.set_debug(base["gc debug flags"])
+        _socket.setdefaulttimeout(base["socket default timeout"])
+        threading.stack_size(base["thread stack size"])
+        self.use(base)

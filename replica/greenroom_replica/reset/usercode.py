@@ -1,0 +1,72 @@
+"""Which code, functions and classes are the user's, and which a library's."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from types import FunctionType, MethodType
+from typing import Any
+
+_OURS = frozenset({"greenroom", "greenroom_core", "greenroom_protocol", "greenroom_replica"})
+
+
+class Territory:
+    """The user modules that were adopted, by name and by namespace.
+
+    A function that cloudpickle brought by value has a namespace of its own, which is no module's: it is the user's too.
+    """
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self._spaces: dict[int, dict[str, Any]] = {}
+
+    def add(self, name: str, space: dict[str, Any]) -> None:
+        """Count a module's name and namespace as the user's."""
+        self.names.add(name)
+        self._spaces[id(space)] = space
+
+    def owns_space(self, space: object) -> bool:
+        """Tell whether a frame's or a function's globals are the user's."""
+        return id(space) in self._spaces
+
+    def owns_function(self, function: FunctionType) -> bool:
+        """Tell whether a function is the user's: defined in user code, or dressed as such by ``functools.wraps``."""
+        return self.owns_space(function.__globals__) or function.__module__ in self.names
+
+    def owns_class(self, kind: type) -> bool:
+        """Tell whether a class was defined in user code."""
+        module = type.__getattribute__(kind, "__dict__").get("__module__")
+        return type(module) is str and module in self.names
+
+    def owns_callable(self, value: object) -> bool:
+        """Tell whether calling this runs user code first: through partials, bound methods and instances too."""
+        while True:
+            kind = type(value)
+            if kind is functools.partial:
+                value = value.func  # type: ignore[attr-defined]
+            elif kind is MethodType:
+                if self.owns_class(type(value.__self__)):  # type: ignore[attr-defined]
+                    return True
+                value = value.__func__  # type: ignore[attr-defined]
+            elif kind is FunctionType:
+                return self.owns_function(value)  # type: ignore[arg-type]
+            else:
+                return self.owns_class(value if issubclass(kind, type) else kind)  # type: ignore[arg-type]
+
+    def runs_in(self, frame: Any) -> bool:
+        """Tell whether any frame from this one outwards is user code."""
+        while frame is not None:
+            if id(frame.f_globals) in self._spaces:
+                return True
+            frame = frame.f_back
+        return False
+
+
+def is_ours(module: str) -> bool:
+    """Tell whether a module belongs to Greenroom itself."""
+    return module.partition(".")[0] in _OURS
+
+
+def is_standard(module: str) -> bool:
+    """Tell whether a module belongs to Python's standard library."""
+    return module.partition(".")[0] in sys.stdlib_module_names
