@@ -93,8 +93,7 @@ class Writer:
 
     def _run(self) -> None:
         pause: float | None = _PAUSE_S
-        stopping = False
-        self._lengthen()
+        stopping = lengthened = False
         while not stopping:
             try:
                 entry = self._queue.get(timeout=pause)
@@ -105,6 +104,9 @@ class Writer:
             stopping = self._gather(entry, group)
             if group:
                 self._commit(group)
+            if not lengthened:
+                self._lengthen()
+                lengthened = True
             pause = _PAUSE_S
         if self.fault is None:
             self._settle()
