@@ -26,16 +26,18 @@ class Archive:
         self._runs = runs
         self._programs = programs
         self._kept: OrderedDict[str, Execution] = OrderedDict()
+        self._items = 0
         self.reader: Reader | None = None
 
     def keep(self, execution: Execution) -> None:
         """An execution has just ended: somebody will want its results."""
+        if execution.id in self._kept:
+            return
         self._kept[execution.id] = execution
-        self._kept.move_to_end(execution.id)
-        size = sum(_size(one) for one in self._kept.values())
-        while len(self._kept) > 1 and (len(self._kept) > _KEPT_EXECUTIONS or size > _KEPT_ITEMS):
+        self._items += _size(execution)
+        while len(self._kept) > 1 and (len(self._kept) > _KEPT_EXECUTIONS or self._items > _KEPT_ITEMS):
             _, dropped = self._kept.popitem(last=False)
-            size -= _size(dropped)
+            self._items -= _size(dropped)
 
     def get(self, name: str) -> Execution | None:
         """An execution in the state that its log says; None if there is none of this id."""
