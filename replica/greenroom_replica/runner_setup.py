@@ -1,0 +1,165 @@
+"""A newborn process becomes a runner: descriptors, signals, environment, the place where user code runs."""
+
+from __future__ import annotations
+
+import contextlib
+import faulthandler
+import mmap
+import os
+import signal
+import socket
+import sys
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+
+from greenroom_replica import system
+from greenroom_replica.config import ReplicaConfig
+from greenroom_replica.core.page import SIZE, Page
+from greenroom_replica.runner_output import Output
+
+NAMES: Final = ("sock", "lifeline", "page", "out", "err", "crash")
+"""What the descriptors are that travel with a fork request, in order."""
+
+DUMP_SIGNAL: Final = signal.SIGUSR2
+"""Has the runner write its stack, whatever it is doing."""
+
+_HIDDEN: Final = ("GREENROOM_HUB_", "GREENROOM_TOKEN")
+"""Environment variables of the hub that user code does not see."""
+
+
+class Breakpoint(RuntimeError):
+    """`breakpoint()` where nobody can answer."""
+
+    def __str__(self) -> str:
+        return (
+            "breakpoint() on a replica: nobody could answer it there; to debug this call under pdb run "
+            "`greenroom debug ID/NODE/ITEM`, or the whole program in this process by `greenroom run --here`"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """What a runner is told at its birth."""
+
+    config: ReplicaConfig
+    number: int
+    """The supervisor's number for it."""
+    kind: str
+    """`warm`, `fresh` (one call) or `side` (one call beside the warm one)."""
+    workshop: str = "greenroom_replica.workshops:make"
+    """Who makes the workshop: `module:function`, called with these settings."""
+
+    def to_wire(self) -> dict[str, Any]:
+        """Plain data, for a `Fork` message."""
+        return {
+            "config": self.config.to_wire(),
+            "number": self.number,
+            "kind": self.kind,
+            "workshop": self.workshop,
+        }
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> RunnerSettings:
+        """Read what `to_wire` gave."""
+        return cls(ReplicaConfig.from_wire(wire["config"]), wire["number"], wire["kind"], wire["workshop"])
+
+    @property
+    def folder(self) -> str:
+        """The runner's own folder: of the replica for a warm runner, fresh for any other."""
+        name = "warm" if self.kind == "warm" else f"{self.kind}-{self.number}"
+        return os.path.join(self.config.scratch, name)
+
+
+class Place:
+    """What a runner stands on once it is set up."""
+
+    def __init__(self, settings: RunnerSettings, fds: list[int]) -> None:
+        self.settings = settings
+        sock, lifeline, page, out, err, crash = system.move_up(fds)
+        self.private = [sock, lifeline, page, out, err, crash]
+        self.sock = socket.socket(fileno=sock)
+        self.sock.setblocking(True)
+        with contextlib.suppress(OSError):
+            os.setsid()
+        system.become_subreaper()
+        system.set_name(f"greenroom-{settings.config.index}"[:15])
+        system.die_with_peer(lifeline)
+        _more_killable()
+        self.page = Page(memoryview(mmap.mmap(page, SIZE)))
+        _signals()
+        _replace_stdin()
+        self.output = Output(out, err, self.page.words)
+        faulthandler.enable(file=crash, all_threads=False)
+        faulthandler.register(DUMP_SIGNAL, file=crash, all_threads=False)
+        _fresh_main()
+        self._environment()
+        self.forking_call = False
+        """Whether a fork happens right now that shall stay a runner: `isolation="fork"`."""
+        os.register_at_fork(after_in_child=self._in_child)
+
+    def _environment(self) -> None:
+        config = self.settings.config
+        folder = self.settings.folder
+        self.work = os.path.join(folder, "work")
+        self.tmp = os.path.join(folder, "tmp")
+        for path in (self.work, self.tmp):
+            os.makedirs(path, 0o700, exist_ok=True)
+        for name in [name for name in os.environ if name.startswith(_HIDDEN)]:
+            del os.environ[name]
+        os.environ.update(config.env)
+        os.environ["TMPDIR"] = self.tmp
+        os.environ["PWD"] = self.work
+        os.chdir(self.work)
+        os.umask(0o022)
+        sys.argv[:] = [""]
+        sys.path[:] = [entry for entry in sys.path if entry]  # The current folder is no place to import from.
+
+    def _in_child(self) -> None:
+        """In a process that user code forked: what belongs to the runner is closed, so that it cannot be harmed."""
+        if self.forking_call:
+            return
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for fd in self.private:
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+def _more_killable() -> None:
+    """Where memory runs out, user code shall go before supervisor, zygote and hub."""
+    try:
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+    except OSError:
+        return
+    try:
+        os.write(fd, b"500")
+    except OSError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def _signals() -> None:
+    for number in (signal.SIGHUP, signal.SIGCHLD, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # As Python starts.
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+
+
+def _replace_stdin() -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    if null != 0:
+        os.dup2(null, 0)
+        os.close(null)
+    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
+
+
+def _fresh_main() -> None:
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    sys.breakpointhook = _refuse_breakpoint
+
+
+def _refuse_breakpoint(*_: Any, **__: Any) -> NoReturn:
+    raise Breakpoint

@@ -1,0 +1,104 @@
+"""What a runner works with: the user's functions ready to be called, and what is done around each call."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+from greenroom_core.failure import Cause
+from greenroom_protocol.calls import Definition
+from greenroom_replica.runner_failures import Paths
+
+
+class NotReady(Exception):
+    """A definition's function cannot be had here; the error behind it is its `__cause__`."""
+
+    def __init__(self, cause: Cause) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
+class Callee:
+    """A user's function, ready to be called."""
+
+    __slots__ = ("bundle", "decode", "definition", "encode", "fn", "is_async", "paths", "usual")
+
+    def __init__(
+        self,
+        definition: Definition,
+        fn: Callable[..., Any],
+        decode: Callable[[bytes], Mapping[str, Any]],
+        encode: Callable[[Any], tuple[bytes, Sequence[str]]],
+        is_async: bool,
+        paths: Paths,
+        bundle: Any = None,
+    ) -> None:
+        self.definition = definition
+        self.fn = fn
+        self.decode = decode
+        """A call's payload to its keyword arguments, bound ones included."""
+        self.encode = encode
+        """What it returned to a payload, and warnings about it."""
+        self.is_async = is_async
+        self.paths = paths
+        self.bundle = bundle
+        """What the workshop knows the definition's code by."""
+        self.usual = 1 << 62
+        """Nanoseconds that its calls take here, a running mean; huge before the first."""
+
+
+class Workshop(Protocol):
+    """The user's code and what is kept and undone around it. One for each runner."""
+
+    def prepare(self, definition: Definition) -> Callee:
+        """Fetch and import what a definition names.
+
+        Raises:
+            NotReady: It cannot be had; its cause says whether the import or the fetch failed.
+        """
+        ...
+
+    def learned(self, callee: Callee) -> Sequence[str]:
+        """Libraries that the callee's code has imported: what a template for it should hold."""
+        ...
+
+    def begin(self, callee: Callee, address: tuple[str, str, int, int]) -> contextvars.Context:
+        """A call is about to start: its code's modules and process state are made current.
+
+        Returns:
+            The context to run it in: what it sets in context variables ends with it.
+        """
+        ...
+
+    def end(self, callee: Callee, extras: dict[str, Any]) -> str | None:
+        """A call has ended: what it changed is undone. Notes what is worth telling in `extras`.
+
+        Returns:
+            Why this process should take no more calls; None where it may.
+        """
+        ...
+
+    def telemetry(self) -> list[Mapping[str, Any]]:
+        """What the actor cache did since the last time, and empties it."""
+        ...
+
+    def entries(self) -> list[Mapping[str, Any]]:
+        """What the actor cache holds."""
+        ...
+
+    def prewarm(self, callee: Callee, recipes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Load entries by recipe; what was loaded. One that cannot be is left out."""
+        ...
+
+    def evict(self, loader: str, key: str) -> list[list[str]]:
+        """Drop entries; `[loader, key digest, why]` of each."""
+        ...
+
+    def forked(self) -> None:
+        """This process was forked from the runner: random generators must not repeat the parent's."""
+        ...
+
+    def close(self) -> None:
+        """The runner ends: entries are told so."""
+        ...

@@ -1,0 +1,411 @@
+"""The zygote: one warm process that every supervisor and every runner of an interpreter is forked from.
+
+`python -P -m greenroom_replica.zygote --socket PATH` imports the runtime once, freezes it out of the garbage
+collector's sight, and waits. It has a session of its own and outlives its hub: a hub that comes back connects to the
+socket and adopts what lives. Environments that set variables which the loader, the allocator or the interpreter read
+at start (`LD_*`, `MALLOC_*`, `PYTHON*`) need a zygote of their own, started with them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gc
+import importlib
+import os
+import platform
+import signal
+import socket
+import struct
+import sys
+import time
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from greenroom_protocol.zygote import (
+    LAUNCHER_KINDS,
+    ZYGOTE_PROTOCOL,
+    Count,
+    Exit,
+    Exited,
+    FromZygote,
+    Kill,
+    Living,
+    Ready,
+    Refused,
+    Spawn,
+    Spawned,
+    ZygoteFault,
+    ZygoteTalk,
+)
+from greenroom_replica import system
+from greenroom_replica.births import run_runner, run_supervisor
+from greenroom_replica.brood import Ended
+from greenroom_replica.core import talk
+from greenroom_replica.forking import ForkLoop, read_all, send_all
+from greenroom_replica.templates import Templates
+
+ALREADY: Final = 3
+"""Exit code when another zygote serves the socket."""
+
+_PRELOADED: Final = (
+    "asyncio",
+    "websockets.asyncio.client",
+    "msgpack",
+    "cloudpickle",
+    "greenroom_replica.supervisor",
+    "greenroom_replica.runner",
+)
+"""What every child needs. The two last ones bring the rest of the runtime."""
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """A supervisor that lives."""
+
+    name: str
+    generation: int
+    pid: int
+    born: float
+    sock: socket.socket
+    """Forks are asked for, and deaths told, on this."""
+    runners: dict[int, Runner] = field(default_factory=dict)
+    """By the supervisor's own numbers."""
+    unsent: list[bytes] = field(default_factory=list)
+
+    def tell(self, message: talk.ZygoteMessage) -> None:
+        """Say something to the supervisor; kept if it does not read just now."""
+        self.unsent.append(talk.pack(message))
+        self.flush()
+
+    def flush(self) -> None:
+        """Send what was kept."""
+        while self.unsent:
+            try:
+                self.sock.send(self.unsent[0])
+            except BlockingIOError:
+                return
+            except OSError:
+                self.unsent.clear()
+                return
+            self.unsent.pop(0)
+
+
+@dataclass(slots=True, eq=False)
+class Runner:
+    """A runner that lives, or is about to."""
+
+    uid: int
+    number: int
+    owner: Replica
+    pid: int = 0
+
+
+class Zygote:
+    """Serves launchers on a socket, and its own supervisors on theirs.
+
+    Args:
+        listener: A listening unix socket; None for a replica that runs without a launcher.
+        idle_after: Seconds without a launcher and without replicas after which it ends.
+    """
+
+    def __init__(self, listener: socket.socket | None, idle_after: float = 60.0) -> None:
+        self.loop = ForkLoop()
+        self._listener = listener
+        self._idle_after = idle_after
+        self._launchers: dict[socket.socket, ZygoteTalk] = {}
+        self.replicas: dict[tuple[str, int], Replica] = {}
+        self._runners: dict[int, Runner] = {}
+        self._last_uid = 0
+        self.templates = Templates(self.loop, self)
+        self._alone_since = time.monotonic()
+        self.last_exit: Exited | None = None
+        """How the last replica ended; a replica without a launcher ends as it did."""
+        if listener is not None:
+            listener.setblocking(False)
+            self.loop.watch(listener, self._accept)
+
+    def run(self) -> None:
+        """Serve until told to exit, or until nobody needs it any more."""
+        self.loop.run(self._on_end, self._on_turn)
+        self.loop.close()
+
+    def stop(self) -> None:
+        """End with the next turn."""
+        self.loop.stopped = True
+
+    def _on_turn(self) -> float:
+        unsent = False
+        for replica in self.replicas.values():
+            if replica.unsent:
+                replica.flush()
+                unsent = unsent or bool(replica.unsent)
+        now = time.monotonic()
+        if self._launchers or self.replicas:
+            self._alone_since = now
+        elif now - self._alone_since >= self._idle_after:
+            self.stop()
+            return 0.0
+        self.templates.expire(now)
+        return 0.05 if unsent else max(0.05, min(60.0, self._alone_since + self._idle_after - now))
+
+    # Launchers ------------------------------------------------------------------------------------------------------
+
+    def _accept(self) -> None:
+        assert self._listener is not None
+        try:
+            sock, _ = self._listener.accept()
+        except OSError:
+            return
+        if not _same_user(sock):
+            sock.close()
+            return
+        sock.setblocking(False)
+        self._launchers[sock] = ZygoteTalk(LAUNCHER_KINDS)
+        self.loop.watch(sock, lambda: self._hear(sock))
+        self._say(sock, Ready(ZYGOTE_PROTOCOL, os.getpid(), platform.python_version(), self._living()))
+
+    def _hear(self, sock: socket.socket) -> None:
+        data = read_all(sock)
+        if data is None:
+            self._hang_up(sock)
+            return
+        try:
+            messages = self._launchers[sock].feed(data)
+        except ZygoteFault as fault:
+            self._say(sock, Refused("", 0, str(fault)))
+            self._hang_up(sock)
+            return
+        for message in messages:
+            self._serve(sock, message)
+
+    def _serve(self, sock: socket.socket, message: Any) -> None:
+        match message:
+            case Spawn(replica, generation, config):
+                self._say(sock, self.spawn(replica, generation, config))
+            case Kill(replica, generation, number):
+                living = self.replicas.get((replica, generation))
+                if living is None:
+                    self._say(sock, Refused(replica, generation, "no such replica lives here"))
+                else:
+                    self.loop.brood.kill(living.pid, number)
+            case Count():
+                self._say(sock, Living(self._living()))
+            case Exit():
+                self.stop()
+
+    def _say(self, sock: socket.socket, message: FromZygote) -> None:
+        if sock in self._launchers and not send_all(sock, ZygoteTalk.pack(message)):
+            self._hang_up(sock)
+
+    def _hang_up(self, sock: socket.socket) -> None:
+        self._launchers.pop(sock, None)
+        self.loop.forget(sock)
+
+    def _living(self) -> list[list[Any]]:
+        return [[replica.name, replica.generation, replica.pid] for replica in self.replicas.values()]
+
+    # Supervisors ----------------------------------------------------------------------------------------------------
+
+    def spawn(self, name: str, generation: int, config: Any) -> Spawned | Refused:
+        """Fork a supervisor."""
+        if (name, generation) in self.replicas:
+            return Refused(name, generation, "this replica lives already")
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        self.loop.watch(ours, lambda: None)  # So that the child closes it.
+        try:
+            child = self.loop.brood.fork((name, generation), lambda: run_supervisor(config, theirs))
+        except OSError as fault:
+            self.loop.forget(ours)
+            return Refused(name, generation, f"cannot fork: {fault}")
+        finally:
+            theirs.close()
+        replica = Replica(name, generation, child.pid, time.monotonic(), ours)
+        self.replicas[name, generation] = replica
+        self.loop.watch(ours, lambda: self._attend(replica))
+        return Spawned(name, generation, child.pid)
+
+    def _attend(self, replica: Replica) -> None:
+        while True:
+            try:
+                body, fds = system.receive_with_fds(replica.sock)
+            except BlockingIOError:
+                return
+            except OSError:
+                body, fds = b"", []
+            if not body:
+                self.loop.forget(replica.sock)  # Its end is near; that it has ended is told by the kernel.
+                return
+            try:
+                self._order(replica, talk.unpack(body), fds)
+            finally:
+                for fd in fds:
+                    with contextlib.suppress(OSError):
+                        os.close(fd)
+
+    def _order(self, replica: Replica, order: Any, fds: list[int]) -> None:
+        match order:
+            case talk.Fork():
+                self._fork_runner(replica, order, fds)
+            case talk.Template(libraries, env):
+                self.templates.want(libraries, env)
+            case talk.End(number, signal_number):
+                runner = replica.runners.get(number)
+                if runner is not None:
+                    self._kill_runner(runner, signal_number)
+
+    # Runners --------------------------------------------------------------------------------------------------------
+
+    def _fork_runner(self, owner: Replica, order: talk.Fork, fds: list[int]) -> None:
+        self._last_uid += 1
+        runner = Runner(self._last_uid, order.runner, owner)
+        template = self.templates.ready(order.libraries, order.env)
+        self._runners[runner.uid] = owner.runners[runner.number] = runner
+        if template is not None and template.fork(order._replace(runner=runner.uid), fds):
+            return  # The template tells its pid.
+        try:
+            child = self.loop.brood.fork(runner, lambda: run_runner(order.settings, fds))
+        except OSError as fault:
+            self.unborn(runner.uid, f"cannot fork: {fault}")
+            return
+        self.forked(runner.uid, child.pid, not order.libraries)
+
+    def _kill_runner(self, runner: Runner, number: int) -> None:
+        if not self.templates.kill(runner.uid, number):
+            self.loop.brood.kill(runner.pid, number)
+
+    def forked(self, uid: int, pid: int, warm: bool) -> None:
+        """A runner lives, forked here or by a template."""
+        runner = self._runners[uid]
+        runner.pid = pid
+        runner.owner.tell(talk.Forked(runner.number, pid, warm))
+
+    def unborn(self, uid: int, why: str) -> None:
+        """A runner could not be made."""
+        runner = self._runners.pop(uid)
+        runner.owner.runners.pop(runner.number, None)
+        runner.owner.tell(talk.Unborn(runner.number, why))
+
+    def reaped(self, uid: int, pid: int, code: int, cpu_s: float, max_rss: int) -> None:
+        """A runner has ended."""
+        runner = self._runners.pop(uid, None)
+        if runner is not None:
+            runner.owner.runners.pop(runner.number, None)
+            runner.owner.tell(talk.Reaped(runner.number, pid, code, cpu_s, max_rss))
+
+    def inherit(self, uids: list[int]) -> None:
+        """A template has died; its runners are children of this process now."""
+        for uid in uids:
+            runner = self._runners.get(uid)
+            if runner is not None and runner.pid:
+                self.loop.brood.adopt(runner.pid, runner)
+            elif runner is not None:
+                self.unborn(uid, "the template that should have made it died")
+
+    def _on_end(self, ended: Ended) -> None:
+        key = ended.child.key
+        if isinstance(key, Runner):
+            self.reaped(key.uid, ended.child.pid, ended.code, ended.cpu_s, ended.max_rss)
+        elif isinstance(key, tuple):
+            self._replica_ended(self.replicas.pop(key), ended)
+        else:
+            self.templates.ended(key)
+
+    def _replica_ended(self, replica: Replica, ended: Ended) -> None:
+        for runner in list(replica.runners.values()):
+            self._kill_runner(runner, signal.SIGKILL)
+        self.loop.forget(replica.sock)
+        figures = {"cpu_s": ended.cpu_s, "max_rss": ended.max_rss, "age_s": time.monotonic() - replica.born}
+        exited = Exited(replica.name, replica.generation, replica.pid, ended.code, figures)
+        self.last_exit = exited
+        for sock in list(self._launchers):
+            self._say(sock, exited)
+
+
+def _same_user(sock: socket.socket) -> bool:
+    if not system.LINUX:
+        return True
+    _, uid, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid) in (os.getuid(), 0)
+
+
+def preload() -> None:
+    """Import what every child needs, and move it out of the garbage collector's sight: pages stay shared."""
+    for name in _PRELOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+
+
+def listen(path: str) -> socket.socket | None:
+    """Listen on a unix socket that only this user can open; None if another process serves it already."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        try:
+            listener.bind(path)
+        except OSError:
+            if _is_served(path):
+                listener.close()
+                return None
+            os.unlink(path)
+            listener.bind(path)
+    finally:
+        os.umask(before)
+    listener.listen(64)
+    return listener
+
+
+def _is_served(path: str) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except OSError:
+            return False
+    return True
+
+
+def settle() -> None:
+    """Leave the launcher's session and terminal behind."""
+    with contextlib.suppress(OSError):
+        os.setsid()
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_IGN)
+    system.become_subreaper()
+    system.set_name("greenroom-zygot")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a zygote until nobody needs it any more."""
+    parser = argparse.ArgumentParser(prog="python -m greenroom_replica.zygote", description=__doc__)
+    parser.add_argument("--socket", required=True, help="path of the unix socket to serve")
+    parser.add_argument(
+        "--idle-after", type=float, default=60.0, help="seconds without a hub and replicas before it ends"
+    )
+    parser.add_argument("--ready-fd", type=int, help="a descriptor that gets a byte once the socket is there")
+    options = parser.parse_args(arguments)
+    settle()
+    listener = listen(options.socket)
+    if listener is None:
+        print(f"another zygote serves {options.socket}", file=sys.stderr)  # noqa: T201
+        return ALREADY
+    if options.ready_fd is not None:
+        os.write(options.ready_fd, b"1")
+        os.close(options.ready_fd)
+    inode = os.stat(options.socket).st_ino
+    try:
+        preload()
+        zygote = Zygote(listener, options.idle_after)
+        signal.signal(signal.SIGTERM, lambda *_: zygote.stop())
+        zygote.run()
+    finally:
+        with contextlib.suppress(OSError):  # Another zygote may have taken the path since.
+            if os.stat(options.socket).st_ino == inode:
+                os.unlink(options.socket)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
