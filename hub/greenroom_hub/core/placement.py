@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from greenroom_core.noderun import NodeRun
 from greenroom_hub.core.commands import SendCalls, SendRevoke
@@ -15,7 +16,7 @@ from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Replica
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import State
-from greenroom_hub.core.timing import SHORT_US, Timing
+from greenroom_hub.core.timing import DEEPEST, LONG_US, SHORT_US, Timing
 
 
 def schedule(state: State, pool: Pool, touched: Iterable[str]) -> None:
@@ -79,12 +80,40 @@ def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica
     """Calls of a node to send to a replica now; 0 for none."""
     assert node.items is not None
     width = max(1, replica.slots)
-    allowed = min(timing.depth(width, state.settings.ahead_us), replica.ramp.get((run.id, node.id), width))
-    if replica.in_flight * 2 > allowed:
-        return 0  # Topped up from half on: fewer, fuller frames.
+    load = _load(state, pool, replica)
+    if timing.short:
+        ahead = state.settings.ahead_us * width
+        if load.us * 2 > ahead:
+            return 0  # Topped up from half on: fewer, fuller frames.
+        own = len(replica.held.get((run.id, node.id), ()))
+        ramp = min(replica.ramp.get((run.id, node.id), width), DEEPEST * width)
+        allowed = min(max(width, int((ahead - load.us) / max(timing.mean_us, 1.0))), ramp - own)
+    else:
+        allowed = timing.beside(width) - load.calls
     room = node.items.room
     share = -(-room // max(1, pool.ready()))  # What is left is spread over all, so that they end together.
-    return min(allowed - replica.in_flight, max(share, width), room)
+    return min(allowed, max(share, width), room)
+
+
+class _Load(NamedTuple):
+    """What a replica has before it."""
+
+    us: float
+    """Microseconds of work, by what was measured; calls that nobody measured count as long."""
+    calls: int
+    """Calls, many short ones counting as one."""
+
+
+def _load(state: State, pool: Pool, replica: Replica) -> _Load:
+    us = calls = 0.0
+    for (execution, name), held in replica.held.items():
+        run = state.runs.get(execution)
+        task = run.execution.nodes[name].task if run is not None else None
+        timing = state.timing(pool.key, task.name if task is not None else "")
+        mean = timing.mean_us if timing.count else LONG_US
+        us += len(held) * mean
+        calls += len(held) * min(1.0, mean / SHORT_US)
+    return _Load(us, int(calls))
 
 
 def _send(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, count: int) -> bool:

@@ -14,8 +14,8 @@ def scale(state: State, pool: Pool) -> None:
     """Start what the pool lacks; note when it fell idle."""
     demand = _demand(state, pool)
     _note_idleness(state, pool, demand)
-    if state.draining:
-        return
+    if state.draining or state.expected:
+        return  # Who is expected back counts, and may have the number that a new one would get.
     width = max(1, pool.slots)
     want = max(min(pool.limit, -(-demand // width)), pool.minimum)
     lacking = want - len(pool.alive())

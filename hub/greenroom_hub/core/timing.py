@@ -28,10 +28,14 @@ class Timing:
         self.mean_us = mean if not self.count else 0.7 * self.mean_us + 0.3 * mean
         self.count += count
 
-    def depth(self, width: int, ahead_us: int) -> int:
-        """Calls that a replica may hold, for `width` that run at a time and `ahead_us` of work sent ahead."""
-        if not self.count or self.mean_us >= LONG_US:
-            return width
-        if self.mean_us >= SHORT_US:
-            return 2 * width
-        return width * min(DEEPEST, 1 + int(ahead_us / max(self.mean_us, 1.0)))
+    @property
+    def short(self) -> bool:
+        """Whether calls were measured to be shorter than a few round trips."""
+        return self.count > 0 and self.mean_us < SHORT_US
+
+    def beside(self, width: int) -> int:
+        """Calls of this kind that a replica may hold, of which `width` run at a time.
+
+        One more where that hides the way to the hub and back, none where another replica may well be free first.
+        """
+        return 2 * width if self.count and self.mean_us < LONG_US else width
