@@ -56,6 +56,7 @@ def _record(state: State, run: Run, node: NodeRun, replica: Replica, event: Resu
     run.note(replica.pool, replica.id, -freed)
     replica.used_ms = state.now.mono_ms
     replica.calls += outcomes.size
+    state.pools[replica.pool].failures = 0
     placed = replica.placements(key, outcomes.size)
     _learn(state, run, node, replica, outcomes)
     fact = CallsFinished(node.id, replica.id, event.result.body, refused, placed, replica.generation, event.result.seq)

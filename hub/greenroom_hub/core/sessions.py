@@ -46,7 +46,6 @@ def on_connected(state: State, event: ReplicaConnected) -> None:
         replica.start_s = (state.now.mono_ms - replica.launched_ms) / 1000
         replica.ready_ms = state.now.mono_ms
         replica.used_ms = state.now.mono_ms
-        state.pools[replica.pool].failures = 0
     if replica.state is not ReplicaState.DRAINING:
         replica.state = ReplicaState.READY
     replica.link, replica.deadline_ms, replica.facts = event.link, None, hello.facts
@@ -213,6 +212,8 @@ def on_bye(state: State, replica: Replica, reason: str) -> None:
 def lose(state: State, replica: Replica, reason: str) -> None:
     """A replica is gone for good: its calls go back to their nodes, one attempt later."""
     pool = state.pools[replica.pool]
+    if not replica.calls and replica.state in (ReplicaState.READY, ReplicaState.DISCONNECTED):
+        _launch_failed(state, replica, reason)  # It came, and went before it had finished a single call.
     replica.state, replica.link = ReplicaState.GONE, 0
     pool.replicas.pop(replica.id, None)
     pool.idle.pop(replica.id, None)
