@@ -200,7 +200,8 @@ def _launch_failed(state: State, replica: Replica, reason: str) -> None:
     pool = state.pools[replica.pool]
     pool.failures += 1
     pool.failure_text = reason
-    pool.retry_ms = state.now.mono_ms + min(10_000, 100 * 2**pool.failures)
+    if pool.failures > 1:  # Once may be chance; from then on it is tried less and less often.
+        pool.retry_ms = state.now.mono_ms + min(10_000, 50 * 2**pool.failures)
     state.say("replica failed to start", replica=replica.id, why=reason, failures=pool.failures)
 
 
