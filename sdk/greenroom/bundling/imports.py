@@ -6,11 +6,8 @@ Both want to see rather too much than too little.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import NamedTuple
-
-_DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+(?::\w+)?", re.ASCII)
 
 
 class Imports(NamedTuple):
@@ -44,8 +41,9 @@ class Imports(NamedTuple):
     def dotted_strings(self) -> Iterator[str]:
         """Texts that look like a module's name or an object's in it (`pkg.mod`, `pkg.mod:attr`, `pkg.mod.Class`)."""
         for text in self.strings:
-            if _DOTTED.fullmatch(text):
-                yield text.partition(":")[0]
+            name = text.partition(":")[0]
+            if "." in name and all(part.isidentifier() for part in name.split(".")):
+                yield name
 
     def deepest_level(self) -> int:
         """How many packages up the relative imports reach at most; 0 if there are none."""

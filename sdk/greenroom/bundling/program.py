@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import sys
+from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 
@@ -49,7 +50,7 @@ def open_program(file: str | Path) -> ModuleType:
     return sys.modules[place.module]
 
 
-def _spec_of(place: Layout, path: Path) -> importlib.machinery.ModuleSpec | None:
+def _spec_of(place: Layout, path: Path) -> ModuleSpec | None:
     """A spec for a file that Python would not find under its module's name; None if it would."""
     importlib.invalidate_caches()
     try:
@@ -58,7 +59,7 @@ def _spec_of(place: Layout, path: Path) -> importlib.machinery.ModuleSpec | None
         found = None
     if found is not None and found.origin and os.path.realpath(found.origin) == os.path.realpath(path):
         return None
-    loader = importlib.machinery.SourceFileLoader(place.module, str(path))
+    loader = SourceFileLoader(place.module, str(path))
     return importlib.util.spec_from_file_location(place.module, path, loader=loader)
 
 

@@ -40,7 +40,7 @@ class StatCache:
 
     def __init__(self, root: Path, folder: Path | None = None, *, clock_ns: Callable[[], int] = time.time_ns) -> None:
         name = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
-        self.file: Final = (cache_folder() if folder is None else folder) / "bundles" / name
+        self.file: Final = (cache_folder() if folder is None else Path(folder)) / "bundles" / name
         self._clock_ns = clock_ns
         self._rows: dict[str, Row] = {}
         self._used: dict[str, Row] = {}

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, MutableMapping
-from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "GREENROOM_ALIAS"
-FOLDER: Final = str(Path(__file__).with_name("packages"))
+FOLDER: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "packages")
 """Goes in front of a child's PYTHONPATH."""
 
 

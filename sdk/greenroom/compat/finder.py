@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib
-import importlib.abc
-import importlib.machinery
-import importlib.util
-import opcode
 import sys
 from collections.abc import Iterable, Sequence
+from importlib.machinery import ModuleSpec
+from opcode import opmap
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.compat.names import DIRECTORY_FORMATS, FORMATS, KNOWN, OTHERS, TOPS, VERSIONS, home_of, remedy_for
 
-_IMPORT_FROM: Final = opcode.opmap["IMPORT_FROM"]
+if TYPE_CHECKING:
+    from importlib.abc import Loader as _Loader
+else:
+    _Loader = object  # The import system wants methods, no class; that module costs a start 10 ms.
+
+_IMPORT_FROM: Final = opmap["IMPORT_FROM"]
 
 
 class AliasModule(ModuleType):
@@ -89,12 +92,12 @@ def _unknown(module: str, name: str) -> Exception:
     return AttributeError(text, name=name)
 
 
-class AliasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class AliasFinder(_Loader):
     """Finds and loads modules of theirs; in front of all other finders, so that installed ones are not looked at."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         """The module, if it is one of theirs."""
         if fullname.partition(".")[0] not in TOPS:
             return None
@@ -103,9 +106,9 @@ class AliasFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
                 f"No module named {fullname!r} in what Greenroom serves for it; --no-alias uses the installed package",
                 name=fullname,
             )
-        return importlib.machinery.ModuleSpec(fullname, self, origin=__file__, is_package=True)
+        return ModuleSpec(fullname, self, origin=__file__, is_package=True)
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         """An empty module."""
         module = AliasModule(spec.name, f"{spec.name}, served by Greenroom.")
         module.__file__ = __file__
@@ -130,19 +133,19 @@ def _installed(name: str) -> Iterable[Any]:
     return MetadataPathFinder.find_distributions(DistributionFinder.Context(name=name))
 
 
-class LastFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class LastFinder(_Loader):
     """Finds `flyte` (Flyte 2) where it is not installed, so that a file may mention it."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
+    ) -> ModuleSpec | None:
         """The module, if nobody else has it."""
         top = fullname.partition(".")[0]
         if top != "flyte" or (fullname != top and not isinstance(sys.modules.get(top), AliasModule)):
             return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        return ModuleSpec(fullname, self, is_package=True)
 
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> ModuleType:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         """An empty module."""
         return AliasModule(spec.name, f"{spec.name}: not part of Greenroom.")
 

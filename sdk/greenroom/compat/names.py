@@ -6,8 +6,8 @@ name in `RENAMED`. What no table names is looked for in the package `greenroom` 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 VERSIONS: Final[Mapping[str, str]] = {"flytekit": "1.16.31", "union": "0.1.204", "unionai": "0.1.204"}
@@ -200,7 +200,9 @@ class Known:
     def _read(self) -> dict[str, frozenset[str]]:
         if self._names is None:
             names: dict[str, frozenset[str]] = {}
-            for line in Path(__file__).with_name("known.txt").read_text("utf-8").splitlines():
+            with open(os.path.join(os.path.dirname(__file__), "known.txt"), encoding="utf-8") as file:
+                lines = file.read().splitlines()
+            for line in lines:
                 if not line.startswith("#"):
                     module, *rest = line.split()
                     names[module] = frozenset(rest)
