@@ -1,4 +1,4 @@
-"""What a forked child becomes: a supervisor or a runner."""
+"""What a forked child becomes: a replica's nest, its supervisor, or a runner."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def run_supervisor(config: Mapping[str, Any], sock: socket.socket) -> int:
-    """Become a supervisor, in a new child of the zygote."""
+def run_nest(config: Mapping[str, Any], zygote: socket.socket) -> int:
+    """Become a replica's nest, in a new child of the zygote."""
+    from greenroom_replica.nest import main
+
+    return main(config, zygote)
+
+
+def run_supervisor(config: Mapping[str, Any], nest: socket.socket, zygote: socket.socket) -> int:
+    """Become a supervisor, in a new child of its nest."""
     gc.enable()
     from greenroom_replica.supervisor import main
 
-    return main(config, sock)
+    return main(config, nest, zygote)
 
 
 def run_runner(settings: Mapping[str, Any], fds: list[int]) -> int:
-    """Become a runner, in a new child of the zygote or of a template."""
+    """Become a runner, in a new child of a nest or of a template."""
     gc.enable()
     from greenroom_replica.runner import main
 

@@ -19,7 +19,7 @@ from greenroom_replica.core.ladder import Stopping, Why
 from greenroom_replica.core.outcomes import Built, Part, build, by_node, failed, parts_of
 from greenroom_replica.core.page import CHILD, CURRENT, PHASE, Harvest, Phase
 from greenroom_replica.core.slots import Batch, Held, Pace, Queue
-from greenroom_replica.forks import Forks, ZygoteGone
+from greenroom_replica.forks import Forks, NoForker
 from greenroom_replica.handle import RunnerHandle
 from greenroom_replica.runner_setup import RunnerSettings
 from greenroom_replica.watch import Watch
@@ -87,7 +87,7 @@ class Crew:
 
     Args:
         config: The replica's.
-        forks: The line to the zygote.
+        forks: Who forks for it.
         port: Who hears of what happens.
         workshop: Who makes runners' workshops: `module:function`.
     """
@@ -217,7 +217,13 @@ class Crew:
     def _single(self, kind: str, libraries: tuple[str, ...]) -> RunnerHandle | None:
         """A runner for one call: the spare one where it fits."""
         spare = self.spare
-        if spare is not None and kind == "fresh" and spare.libraries == libraries and (spare.is_warm or not libraries):
+        fits = spare is not None and spare.libraries == libraries
+        if (
+            spare is not None
+            and fits
+            and (spare.is_warm or not self._forks.has_template(libraries))
+            and kind == "fresh"
+        ):
             handle, self.spare = spare, None
         else:
             made = self.fork(kind, libraries)
@@ -241,8 +247,8 @@ class Crew:
         settings = RunnerSettings(self.config, handle.number, kind, self._workshop)
         request = talk.Fork(handle.number, list(libraries), dict(self.config.env), settings.to_wire())
         try:
-            self._forks.send(request, handle.descriptors())
-        except (ZygoteGone, OSError) as fault:
+            handle.is_warm = self._forks.fork(request, handle.descriptors())
+        except (NoForker, OSError) as fault:
             handle.sent()
             handle.close()
             self._port.retire(str(fault))
@@ -252,14 +258,14 @@ class Crew:
         self.handles[handle.number] = handle
         return handle
 
-    def zygote_said(self, message: Any) -> None:
-        """News from the zygote."""
+    def forker_said(self, message: Any) -> None:
+        """News of runners."""
         handle = self.handles.get(message.runner)
         if handle is None:
             return
         match message:
-            case talk.Forked(_, pid, warm):
-                handle.pid, handle.is_warm = pid, warm
+            case talk.Forked(_, pid, _):
+                handle.pid = pid
                 self.watch.born(handle)
             case talk.Unborn(_, why):
                 self._ended(handle, endings.unborn(why))
@@ -269,21 +275,16 @@ class Crew:
     def kill(self, handle: RunnerHandle, failure: Failure | None = None) -> None:
         """Kill a runner; its running call ends with `failure`, where one is given."""
         handle.killed_for = failure or handle.killed_for
-        try:
-            self._forks.send(talk.End(handle.number, signal.SIGKILL))
-        except (ZygoteGone, OSError):
-            handle.sock.close()  # Its lifeline goes with the handle.
+        if not self._forks.signal(handle.number, signal.SIGKILL):
+            handle.cut()
 
     def signal(self, handle: RunnerHandle, number: int) -> None:
         """Send a signal to whoever runs the call: the runner, or the child that it has forked for it."""
         child = handle.words[CHILD]
         if child:
             procfs.signal(child, number)
-            return
-        try:
-            self._forks.send(talk.End(handle.number, number))
-        except (ZygoteGone, OSError):
-            pass  # The ladder goes on to the kill, and the lifeline does that.
+        else:
+            self._forks.signal(handle.number, number)  # If it cannot, the ladder goes on to the kill.
 
     def replace_child(self, handle: RunnerHandle, serial: int) -> None:
         """A forked child has not come to the user's code: it waits for a lock that nobody holds any more."""
@@ -294,7 +295,7 @@ class Crew:
     def _heard(self, handle: RunnerHandle) -> None:
         messages = handle.receive()
         if messages is None:
-            return  # It has ended, as the zygote will tell; or user code has closed its socket, and the page still speaks.
+            return  # It has ended, as is told soon; or user code has closed its socket, and the page still speaks.
         for message in messages:
             if message is None:
                 self.harvest(handle)
@@ -331,14 +332,7 @@ class Crew:
             return
         self._libraries[bundle] = libraries
         if handle.kind == "fresh":
-            self.want_template(libraries)
-
-    def want_template(self, libraries: Sequence[str]) -> None:
-        """Have the zygote get a template ready."""
-        try:
-            self._forks.send(talk.Template(list(libraries), dict(self.config.env)))
-        except (ZygoteGone, OSError):
-            pass  # The next fork will say so.
+            self._forks.want_template(libraries, self.config.env)
 
     def _park(self, handle: RunnerHandle) -> None:
         """A call waits for calls of its own: what waits behind it goes to another runner."""

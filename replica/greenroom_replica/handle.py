@@ -89,6 +89,10 @@ class RunnerHandle:
         self._loop = loop
         loop.add_reader(self.sock, heard, self)
 
+    def cut(self) -> None:
+        """Have the kernel kill the runner: nobody else can be asked to."""
+        self._lifeline.close()
+
     def close(self) -> None:
         """Let go of everything; the runner, if it still lives, dies of it."""
         if self._loop is not None:

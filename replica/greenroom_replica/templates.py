@@ -9,10 +9,10 @@ import signal
 import socket
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from greenroom_replica import native, system
 from greenroom_replica.births import run_runner
@@ -29,16 +29,42 @@ IDLE: Final = 900.0
 Key: TypeAlias = "tuple[tuple[str, ...], tuple[tuple[str, str], ...]]"
 
 
-class Parent(Protocol):
-    """Who is told about the runners that templates fork: the zygote."""
+class Line:
+    """A supervisor's line to the zygote, seen from the zygote. Nothing said on it is lost, and nothing blocks."""
 
-    def forked(self, uid: int, pid: int, warm: bool) -> None: ...
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self._unsent: deque[bytes] = deque()
 
-    def unborn(self, uid: int, why: str) -> None: ...
+    def tell(self, message: talk.ZygoteMessage) -> None:
+        """Say something; kept if the supervisor does not read just now."""
+        self._unsent.append(talk.pack(message))
+        self.flush()
 
-    def reaped(self, uid: int, pid: int, code: int, cpu_s: float, max_rss: int) -> None: ...
+    def flush(self) -> bool:
+        """Send what was kept; whether all of it is sent."""
+        while self._unsent:
+            try:
+                self.sock.send(self._unsent[0])
+            except BlockingIOError:
+                return False
+            except OSError:
+                self._unsent.clear()
+                return True
+            self._unsent.popleft()
+        return True
 
-    def inherit(self, uids: list[int]) -> None: ...
+
+@dataclass(slots=True, eq=False)
+class Runner:
+    """A runner that a template forked, or is about to."""
+
+    uid: int
+    number: int
+    """The supervisor's number for it."""
+    owner: Line
+    template: Template
+    pid: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -49,18 +75,12 @@ class Template:
     sock: socket.socket
     pid: int = 0
     is_ready: bool = False
+    is_gone: bool = False
     used: float = 0.0
-    runners: set[int] = field(default_factory=set)
-
-    def fork(self, order: talk.Fork, fds: list[int]) -> bool:
-        """Have it fork a runner; False if it cannot be reached."""
-        try:
-            system.send_with_fds(self.sock, talk.pack(order), fds)
-        except OSError:
-            return False
-        self.used = time.monotonic()
-        self.runners.add(order.runner)
-        return True
+    runners: int = 0
+    """How many of its runners live."""
+    wanted_by: list[Line] = field(default_factory=list)
+    """Who waits for it to be ready."""
 
 
 class Templates:
@@ -68,53 +88,35 @@ class Templates:
 
     Args:
         loop: The zygote's loop.
-        parent: Who hears of the runners.
     """
 
-    def __init__(self, loop: ForkLoop, parent: Parent) -> None:
+    def __init__(self, loop: ForkLoop) -> None:
         self._loop = loop
-        self._parent = parent
         self._templates: OrderedDict[Key, Template] = OrderedDict()
         self._leaving: set[Template] = set()
+        self._runners: dict[int, Runner] = {}
+        self._last_uid = 0
         self.refused: dict[Key, str] = {}
         """Sets of libraries that cannot be forked, and why."""
 
-    def ready(self, libraries: Sequence[str], env: Mapping[str, str]) -> Template | None:
-        """The template for these libraries, if it is ready."""
-        template = self._templates.get(_key(libraries, env)) if libraries else None
-        if template is None or not template.is_ready:
-            return None
-        self._templates.move_to_end(template.key)
-        return template
+    def serve(self, line: Line, order: Any, fds: list[int]) -> None:
+        """Do what a supervisor asks for."""
+        match order:
+            case talk.Fork():
+                self._fork(line, order, fds)
+            case talk.Template(libraries, env):
+                self._want(line, libraries, env)
+            case talk.End(number, signal_number):
+                for runner in self._of(line):
+                    if runner.number == number:
+                        self._kill(runner, signal_number)
 
-    def want(self, libraries: Sequence[str], env: Mapping[str, str]) -> None:
-        """Start a template for these libraries, unless there is one or it was refused before."""
-        key = _key(libraries, env)
-        if not libraries or key in self._templates or key in self.refused:
-            return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._loop.watch(ours, lambda: None)  # So that the child closes it.
-        template = Template(key, ours, used=time.monotonic())
-        try:
-            template.pid = self._loop.brood.fork(template, lambda: TemplateProcess(theirs).run(key)).pid
-        except OSError:
-            self._loop.forget(ours)
-            return
-        finally:
-            theirs.close()
-        ours.setblocking(False)
-        self._loop.watch(ours, lambda: self._hear(template))
-        self._templates[key] = template
-        while len(self._templates) > MOST:
-            self._let_go(next(iter(self._templates.values())))
-
-    def kill(self, uid: int, number: int) -> bool:
-        """Have a runner killed, if a template forked it."""
-        for template in (*self._templates.values(), *self._leaving):
-            if uid in template.runners:
-                _send(template.sock, talk.End(uid, number))
-                return True
-        return False
+    def disown(self, line: Line) -> None:
+        """A replica has ended: so do its runners."""
+        for runner in self._of(line):
+            self._kill(runner, signal.SIGKILL)
+        for template in self._templates.values():
+            template.wanted_by = [other for other in template.wanted_by if other is not line]
 
     def expire(self, now: float) -> None:
         """End templates that nobody used for long; those with living runners stay until these are gone."""
@@ -126,20 +128,69 @@ class Templates:
                 self._leaving.discard(template)
                 self._loop.brood.kill(template.pid, signal.SIGTERM)
 
-    def ended(self, template: object) -> None:
-        """A template's process has ended."""
-        assert isinstance(template, Template)
-        if self._templates.get(template.key) is template:
-            del self._templates[template.key]
-            if not template.is_ready:
-                self.refused.setdefault(template.key, "its process died while it imported them")
-        self._leaving.discard(template)
-        self._loop.forget(template.sock)
-        self._parent.inherit(sorted(template.runners))
+    def ended(self, ended: Ended) -> None:
+        """A template's process has ended, or a runner whose template ended before it."""
+        key = ended.child.key
+        if isinstance(key, Runner):
+            self._reaped(key, ended.code, ended.cpu_s, ended.max_rss)
+        elif isinstance(key, Template):
+            self._template_ended(key)
+
+    # Templates ------------------------------------------------------------------------------------------------------
+
+    def _want(self, line: Line, libraries: Sequence[str], env: Mapping[str, str]) -> None:
+        key = _key(libraries, env)
+        known = self._templates.get(key)
+        if known is not None and known.is_ready:
+            line.tell(talk.Settled(list(libraries), ""))
+        elif known is not None:
+            known.wanted_by.append(line)
+        elif key in self.refused:
+            line.tell(talk.Settled(list(libraries), self.refused[key]))
+        elif libraries:
+            self._start(key, line)
+
+    def _start(self, key: Key, line: Line) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setblocking(False)
+        template = Template(key, ours, used=time.monotonic(), wanted_by=[line])
+        self._loop.watch(ours, lambda: self._hear(template))
+        try:
+            template.pid = self._loop.brood.fork(template, lambda: TemplateProcess(theirs).run(key)).pid
+        except OSError:
+            self._loop.forget(ours)
+            return
+        finally:
+            theirs.close()
+        self._templates[key] = template
+        while len(self._templates) > MOST:
+            self._let_go(next(iter(self._templates.values())))
 
     def _let_go(self, template: Template) -> None:
         self._templates.pop(template.key, None)
         self._leaving.add(template)
+
+    def _template_ended(self, template: Template) -> None:
+        template.is_gone = True
+        if self._templates.get(template.key) is template:
+            del self._templates[template.key]
+        self._leaving.discard(template)
+        self._loop.forget(template.sock)
+        if not template.is_ready:
+            self._settle(template, self.refused.get(template.key, "its process died while it imported them"))
+        for runner in [runner for runner in self._runners.values() if runner.template is template]:
+            if runner.pid:
+                self._loop.brood.adopt(runner.pid, runner)  # It is a child of this process now.
+            else:
+                self._unborn(runner, "the template that should have made it died")
+
+    def _settle(self, template: Template, refused: str) -> None:
+        if refused:
+            self.refused[template.key] = refused
+        template.is_ready = not refused
+        for line in template.wanted_by:
+            line.tell(talk.Settled(list(template.key[0]), refused))
+        template.wanted_by.clear()
 
     def _hear(self, template: Template) -> None:
         while True:
@@ -155,19 +206,58 @@ class Templates:
             self._take(template, talk.unpack(body))
 
     def _take(self, template: Template, message: Any) -> None:
+        if isinstance(message, talk.Settled):
+            self._settle(template, message.refused)
+            return
+        runner = self._runners.get(message.runner)
+        if runner is None:
+            return
         match message:
-            case talk.Settled(""):
-                template.is_ready = True
-            case talk.Settled(why):
-                self.refused[template.key] = why
-            case talk.Forked(uid, pid, warm):
-                self._parent.forked(uid, pid, warm)
-            case talk.Unborn(uid, why):
-                template.runners.discard(uid)
-                self._parent.unborn(uid, why)
-            case talk.Reaped(uid, pid, code, cpu_s, max_rss):
-                template.runners.discard(uid)
-                self._parent.reaped(uid, pid, code, cpu_s, max_rss)
+            case talk.Forked(_, pid, _):
+                runner.pid = pid
+                runner.owner.tell(talk.Forked(runner.number, pid, True))
+            case talk.Unborn(_, why):
+                self._unborn(runner, why)
+            case talk.Reaped(_, _, code, cpu_s, max_rss):
+                self._reaped(runner, code, cpu_s, max_rss)
+
+    # Runners --------------------------------------------------------------------------------------------------------
+
+    def _fork(self, line: Line, order: talk.Fork, fds: list[int]) -> None:
+        template = self._templates.get(_key(order.libraries, order.env))
+        if template is None or not template.is_ready:
+            line.tell(talk.Unborn(order.runner, "its template is gone"))
+            return
+        self._templates.move_to_end(template.key)
+        self._last_uid += 1
+        runner = Runner(self._last_uid, order.runner, line, template)
+        try:
+            system.send_with_fds(template.sock, talk.pack(order._replace(runner=runner.uid)), fds)
+        except OSError as fault:
+            line.tell(talk.Unborn(order.runner, f"its template cannot be reached: {fault}"))
+            return
+        template.used = time.monotonic()
+        template.runners += 1
+        self._runners[runner.uid] = runner
+
+    def _of(self, line: Line) -> list[Runner]:
+        return [runner for runner in self._runners.values() if runner.owner is line]
+
+    def _kill(self, runner: Runner, number: int) -> None:
+        if runner.template.is_gone:
+            self._loop.brood.kill(runner.pid, number)
+        else:
+            _send(runner.template.sock, talk.End(runner.uid, number))
+
+    def _unborn(self, runner: Runner, why: str) -> None:
+        del self._runners[runner.uid]
+        runner.template.runners -= 1
+        runner.owner.tell(talk.Unborn(runner.number, why))
+
+    def _reaped(self, runner: Runner, code: int, cpu_s: float, max_rss: int) -> None:
+        if self._runners.pop(runner.uid, None) is not None:
+            runner.template.runners -= 1
+            runner.owner.tell(talk.Reaped(runner.number, runner.pid, code, cpu_s, max_rss))
 
 
 class TemplateProcess:
@@ -185,7 +275,7 @@ class TemplateProcess:
         system.set_name("greenroom-templ")
         os.environ.update(env)
         why = import_all(libraries)
-        _send(self._sock, talk.Settled(why or ""))
+        _send(self._sock, talk.Settled(list(libraries), why or ""))
         if why:
             return 0
         gc.collect()

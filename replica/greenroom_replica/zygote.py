@@ -1,4 +1,4 @@
-"""The zygote: one warm process that every supervisor and every runner of an interpreter is forked from.
+"""The zygote: one warm process that every process of an interpreter's replicas is forked from.
 
 `python -P -m greenroom_replica.zygote --socket PATH` imports the runtime once, freezes it out of the garbage
 collector's sight, and waits. It has a session of its own and outlives its hub: a hub that comes back connects to the
@@ -19,7 +19,7 @@ import socket
 import struct
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
 from greenroom_protocol.zygote import (
@@ -39,11 +39,11 @@ from greenroom_protocol.zygote import (
     ZygoteTalk,
 )
 from greenroom_replica import system
-from greenroom_replica.births import run_runner, run_supervisor
+from greenroom_replica.births import run_nest
 from greenroom_replica.brood import Ended
 from greenroom_replica.core import talk
 from greenroom_replica.forking import ForkLoop, read_all, send_all
-from greenroom_replica.templates import Templates
+from greenroom_replica.templates import Line, Templates
 
 ALREADY: Final = 3
 """Exit code when another zygote serves the socket."""
@@ -53,56 +53,26 @@ _PRELOADED: Final = (
     "websockets.asyncio.client",
     "msgpack",
     "cloudpickle",
+    "greenroom_replica.nest",
     "greenroom_replica.supervisor",
     "greenroom_replica.runner",
 )
-"""What every child needs. The two last ones bring the rest of the runtime."""
+"""What every child needs. The last ones bring the rest of the runtime."""
 
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """A supervisor that lives."""
+    """A replica that lives: its nest, seen from here."""
 
     name: str
     generation: int
     pid: int
     born: float
-    sock: socket.socket
-    """Forks are asked for, and deaths told, on this."""
-    runners: dict[int, Runner] = field(default_factory=dict)
-    """By the supervisor's own numbers."""
-    unsent: list[bytes] = field(default_factory=list)
-
-    def tell(self, message: talk.ZygoteMessage) -> None:
-        """Say something to the supervisor; kept if it does not read just now."""
-        self.unsent.append(talk.pack(message))
-        self.flush()
-
-    def flush(self) -> None:
-        """Send what was kept."""
-        while self.unsent:
-            try:
-                self.sock.send(self.unsent[0])
-            except BlockingIOError:
-                return
-            except OSError:
-                self.unsent.clear()
-                return
-            self.unsent.pop(0)
-
-
-@dataclass(slots=True, eq=False)
-class Runner:
-    """A runner that lives, or is about to."""
-
-    uid: int
-    number: int
-    owner: Replica
-    pid: int = 0
+    line: Line
 
 
 class Zygote:
-    """Serves launchers on a socket, and its own supervisors on theirs.
+    """Serves launchers on a socket, and supervisors on theirs.
 
     Args:
         listener: A listening unix socket; None for a replica that runs without a launcher.
@@ -115,9 +85,7 @@ class Zygote:
         self._idle_after = idle_after
         self._launchers: dict[socket.socket, ZygoteTalk] = {}
         self.replicas: dict[tuple[str, int], Replica] = {}
-        self._runners: dict[int, Runner] = {}
-        self._last_uid = 0
-        self.templates = Templates(self.loop, self)
+        self.templates = Templates(self.loop)
         self._alone_since = time.monotonic()
         self.last_exit: Exited | None = None
         """How the last replica ended; a replica without a launcher ends as it did."""
@@ -137,9 +105,7 @@ class Zygote:
     def _on_turn(self) -> float:
         unsent = False
         for replica in self.replicas.values():
-            if replica.unsent:
-                replica.flush()
-                unsent = unsent or bool(replica.unsent)
+            unsent = not replica.line.flush() or unsent
         now = time.monotonic()
         if self._launchers or self.replicas:
             self._alone_since = now
@@ -205,117 +171,54 @@ class Zygote:
     def _living(self) -> list[list[Any]]:
         return [[replica.name, replica.generation, replica.pid] for replica in self.replicas.values()]
 
-    # Supervisors ----------------------------------------------------------------------------------------------------
+    # Replicas -------------------------------------------------------------------------------------------------------
 
     def spawn(self, name: str, generation: int, config: Any) -> Spawned | Refused:
-        """Fork a supervisor."""
+        """Fork a replica's nest, which forks its supervisor."""
         if (name, generation) in self.replicas:
             return Refused(name, generation, "this replica lives already")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        self.loop.watch(ours, lambda: None)  # So that the child closes it.
+        line = Line(ours)
+        self.loop.watch(ours, lambda: self._attend(line))
         try:
-            child = self.loop.brood.fork((name, generation), lambda: run_supervisor(config, theirs))
+            child = self.loop.brood.fork((name, generation), lambda: run_nest(config, theirs))
         except OSError as fault:
             self.loop.forget(ours)
             return Refused(name, generation, f"cannot fork: {fault}")
         finally:
             theirs.close()
-        replica = Replica(name, generation, child.pid, time.monotonic(), ours)
-        self.replicas[name, generation] = replica
-        self.loop.watch(ours, lambda: self._attend(replica))
+        self.replicas[name, generation] = Replica(name, generation, child.pid, time.monotonic(), line)
         return Spawned(name, generation, child.pid)
 
-    def _attend(self, replica: Replica) -> None:
+    def _attend(self, line: Line) -> None:
+        """A supervisor asks for runners with libraries."""
         while True:
             try:
-                body, fds = system.receive_with_fds(replica.sock)
+                body, fds = system.receive_with_fds(line.sock)
             except BlockingIOError:
                 return
             except OSError:
                 body, fds = b"", []
             if not body:
-                self.loop.forget(replica.sock)  # Its end is near; that it has ended is told by the kernel.
+                self.loop.forget(line.sock)  # Its end is near; that it has ended is told by the kernel.
                 return
             try:
-                self._order(replica, talk.unpack(body), fds)
+                self.templates.serve(line, talk.unpack(body), fds)
             finally:
                 for fd in fds:
-                    with contextlib.suppress(OSError):
-                        os.close(fd)
-
-    def _order(self, replica: Replica, order: Any, fds: list[int]) -> None:
-        match order:
-            case talk.Fork():
-                self._fork_runner(replica, order, fds)
-            case talk.Template(libraries, env):
-                self.templates.want(libraries, env)
-            case talk.End(number, signal_number):
-                runner = replica.runners.get(number)
-                if runner is not None:
-                    self._kill_runner(runner, signal_number)
-
-    # Runners --------------------------------------------------------------------------------------------------------
-
-    def _fork_runner(self, owner: Replica, order: talk.Fork, fds: list[int]) -> None:
-        self._last_uid += 1
-        runner = Runner(self._last_uid, order.runner, owner)
-        template = self.templates.ready(order.libraries, order.env)
-        self._runners[runner.uid] = owner.runners[runner.number] = runner
-        if template is not None and template.fork(order._replace(runner=runner.uid), fds):
-            return  # The template tells its pid.
-        try:
-            child = self.loop.brood.fork(runner, lambda: run_runner(order.settings, fds))
-        except OSError as fault:
-            self.unborn(runner.uid, f"cannot fork: {fault}")
-            return
-        self.forked(runner.uid, child.pid, not order.libraries)
-
-    def _kill_runner(self, runner: Runner, number: int) -> None:
-        if not self.templates.kill(runner.uid, number):
-            self.loop.brood.kill(runner.pid, number)
-
-    def forked(self, uid: int, pid: int, warm: bool) -> None:
-        """A runner lives, forked here or by a template."""
-        runner = self._runners[uid]
-        runner.pid = pid
-        runner.owner.tell(talk.Forked(runner.number, pid, warm))
-
-    def unborn(self, uid: int, why: str) -> None:
-        """A runner could not be made."""
-        runner = self._runners.pop(uid)
-        runner.owner.runners.pop(runner.number, None)
-        runner.owner.tell(talk.Unborn(runner.number, why))
-
-    def reaped(self, uid: int, pid: int, code: int, cpu_s: float, max_rss: int) -> None:
-        """A runner has ended."""
-        runner = self._runners.pop(uid, None)
-        if runner is not None:
-            runner.owner.runners.pop(runner.number, None)
-            runner.owner.tell(talk.Reaped(runner.number, pid, code, cpu_s, max_rss))
-
-    def inherit(self, uids: list[int]) -> None:
-        """A template has died; its runners are children of this process now."""
-        for uid in uids:
-            runner = self._runners.get(uid)
-            if runner is not None and runner.pid:
-                self.loop.brood.adopt(runner.pid, runner)
-            elif runner is not None:
-                self.unborn(uid, "the template that should have made it died")
+                    os.close(fd)
 
     def _on_end(self, ended: Ended) -> None:
         key = ended.child.key
-        if isinstance(key, Runner):
-            self.reaped(key.uid, ended.child.pid, ended.code, ended.cpu_s, ended.max_rss)
-        elif isinstance(key, tuple):
+        if isinstance(key, tuple):
             self._replica_ended(self.replicas.pop(key), ended)
         else:
-            self.templates.ended(key)
+            self.templates.ended(ended)
 
     def _replica_ended(self, replica: Replica, ended: Ended) -> None:
-        for runner in list(replica.runners.values()):
-            self._kill_runner(runner, signal.SIGKILL)
-        self.loop.forget(replica.sock)
+        self.templates.disown(replica.line)
+        self.loop.forget(replica.line.sock)
         figures = {"cpu_s": ended.cpu_s, "max_rss": ended.max_rss, "age_s": time.monotonic() - replica.born}
         exited = Exited(replica.name, replica.generation, replica.pid, ended.code, figures)
         self.last_exit = exited

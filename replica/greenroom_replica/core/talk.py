@@ -149,7 +149,7 @@ class Up(NamedTuple):
     """`rss` bytes of a runner that has done nothing yet, ..."""
 
 
-# Supervisor -> zygote -----------------------------------------------------------------------------------------------
+# Supervisor -> nest, or zygote for templates -------------------------------------------------------------------------
 
 
 class Fork(NamedTuple):
@@ -158,15 +158,15 @@ class Fork(NamedTuple):
     runner: int
     """The supervisor's number for it."""
     libraries: list[str]
-    """What a template should have imported already; empty for the plain zygote."""
+    """What its template has imported; empty for a runner without a template."""
     env: Mapping[str, str]
-    """The environment variables that the template imports under."""
+    """The environment variables that the template imported under."""
     settings: Mapping[str, Any]
     """A `greenroom_replica.runner.RunnerSettings` as plain data."""
 
 
 class Template(NamedTuple):
-    """Get a template ready, for forks to come."""
+    """Get a template ready, for forks to come. Answered by `Settled`, now or later."""
 
     libraries: list[str]
     env: Mapping[str, str]
@@ -179,7 +179,7 @@ class End(NamedTuple):
     signal: int
 
 
-# Zygote -> supervisor -----------------------------------------------------------------------------------------------
+# Nest and zygote -> supervisor ----------------------------------------------------------------------------------------
 
 
 class Forked(NamedTuple):
@@ -204,9 +204,11 @@ class Reaped(NamedTuple):
 
 
 class Settled(NamedTuple):
-    """A template's first word to its zygote: it is ready, or why its libraries cannot be forked."""
+    """A template is ready, or cannot be: told by it to the zygote, and by the zygote to who wanted it."""
 
+    libraries: list[str]
     refused: str
+    """Why these libraries cannot be forked; empty if they can."""
 
 
 class Unborn(NamedTuple):
