@@ -11,11 +11,14 @@ from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
 
-from greenroom.bundling.modules import Found
+from greenroom.bundling.modules import OWN, Found
 from greenroom_protocol.bundle import Manifest
 from greenroom_replica.bundles.code import Lines
 from greenroom_replica.bundles.errors import ImportFailed, NotDefined
 from greenroom_replica.bundles.graph import Graph, Text
+
+_RUNTIME = OWN | {"cloudpickle", "msgpack", "websockets", "click", "__main__"}
+"""Modules that the runtime itself goes on importing from."""
 
 
 class Record:
@@ -54,6 +57,9 @@ class Active:
         """Every name that was found in the tree, also namespaces and what calls wrote."""
         self.parked: dict[str, ModuleType] = {}
         """Its modules while another bundle is active."""
+        self.hidden: dict[str, ModuleType] = {}
+        """Libraries' modules that have the name of one of its own, while it is active."""
+        self._tops: set[str] | None = None
         self.libraries: set[str] = set()
         """Top-level modules from elsewhere that its imports have loaded first."""
         self.pristine = True
@@ -172,6 +178,33 @@ class Active:
             if isinstance(holder, ModuleType):
                 holder.__dict__.setdefault(child, module)
         self.parked = {}
+
+    def hide_libraries(self) -> None:
+        """Take modules out of `sys.modules` that another bundle's imports brought and that this one has a file for.
+
+        Python would find the program's own first. Its own library's modules stay: libraries need them.
+        """
+        if self._tops is None:
+            self._tops = set(self._top_names()) - _RUNTIME - sys.stdlib_module_names
+        tops = self._tops
+        taken = [name for name in sys.modules if name.partition(".")[0] in tops and name not in self.names]
+        self.hidden = {name: sys.modules.pop(name) for name in taken}
+
+    def _top_names(self) -> Iterator[str]:
+        modules = self.graph.modules
+        for root in self.manifest.roots:
+            prefix = f"{root}/" if root else ""
+            names = {path[len(prefix) :].partition("/")[0] for path in self.manifest.by_path if path.startswith(prefix)}
+            for name in {name.partition(".")[0] for name in names}:
+                found = modules.find(name)
+                if found is not None and found.path:
+                    yield name
+
+    def show_libraries(self) -> None:
+        """Undo `hide_libraries`."""
+        for name, module in self.hidden.items():
+            sys.modules.setdefault(name, module)
+        self.hidden = {}
 
     def show_lines(self, lines: Callable[[str], Lines]) -> None:
         """Let tracebacks and `inspect` find the texts of its modules, which may not be what lies at the user's path."""

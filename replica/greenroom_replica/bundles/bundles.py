@@ -123,6 +123,7 @@ class Bundles:
         if active is None:
             return
         active.park(spare=self._mixed(active))
+        active.show_libraries()
         active.sys_path = list(sys.path)
         sys.path[:] = self._sys_path or ()
         if self._main is not None:
@@ -153,6 +154,7 @@ class Bundles:
             active.sys_path = [*active.bundle_roots(), *(self._sys_path or ()), *active.late_roots()]
         sys.path[:] = active.sys_path
         self.current = active
+        active.hide_libraries()
         active.unpark()
         active.show_lines(self._lines)
         self._look_again()

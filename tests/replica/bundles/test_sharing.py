@@ -279,6 +279,28 @@ def test_an_import_that_fails_in_the_second_bundle_asks_for_a_fresh_runner(runne
     assert caught.value.fresh_runner
 
 
+def test_a_library_of_the_same_name_does_not_hide_a_module(
+    runner: Runner, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    What one bundle imported as a library is another one's own module, if that has a file of the name.
+    """
+    (tmp_path / "site/greenroom_test_utils").mkdir(parents=True)
+    (tmp_path / "site/greenroom_test_utils/__init__.py").write_text("from . import part\nwho = 'library'\n")
+    (tmp_path / "site/greenroom_test_utils/part.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path / "site")
+    text = "import greenroom_test_utils as utils\nwho = utils.who\n"
+    first = runner.use({"flow.py": text})
+    library = first.module("flow").utils
+    second = runner.use({"flow.py": text, "greenroom_test_utils.py": "who = 'own'\n"})
+
+    assert second.module("flow").who == "own"
+    assert "greenroom_test_utils.part" not in sys.modules
+    runner.bundles.activate(first.hash, first.manifest, first.origin)
+    assert sys.modules["greenroom_test_utils"] is library
+    assert sys.modules["greenroom_test_utils.part"] is library.part
+
+
 NAMES = ("a", "b", "c", "d")
 
 
