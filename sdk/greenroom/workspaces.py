@@ -52,6 +52,14 @@ def current_workspace() -> str:
     return _workspace.get() or _latest or _process_folder()
 
 
+def passes_away(path: str) -> bool:
+    """Whether something is at `path`, and in the current workspace, so that it is gone when the call has ended."""
+    base = _workspace.get() or _latest or (_own[1] if _own is not None else None)
+    return (
+        base is not None and os.path.exists(path) and os.path.realpath(path).startswith(os.path.realpath(base) + os.sep)
+    )
+
+
 def new_place(folder: str, name: str) -> str:
     """A path in a workspace that nobody else has, ending in `name`; its folder is made."""
     place = os.path.join(folder, FOLDER, f"{os.getpid():x}-{next(_numbers)}")

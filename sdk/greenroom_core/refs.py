@@ -76,9 +76,12 @@ def _collect(obj: Plain, found: list[str], read: _Read | None) -> None:
         for item in obj:
             _collect(item, found, read)
     elif isinstance(obj, dict):
-        for key, item in obj.items():
-            _collect(key, found, read)
-            _collect(item, found, read)
+        if not _SCALARS.issuperset(map(type, obj)):
+            for key in obj:
+                _collect(key, found, read)
+        if not _SCALARS.issuperset(map(type, obj.values())):
+            for item in obj.values():
+                _collect(item, found, read)
 
 
 def _collect_ext(code: Ext, data: bytes, found: list[str], read: _Read | None) -> None:
@@ -129,6 +132,7 @@ def digest(value: Value) -> str:
 
 
 # What hashes alike is rewritten to be alike, then hashed at once: three times as fast as hashing piece by piece.
+_TEXT: Final = frozenset({str})
 _DICT, _DIGEST = 120, 121  # Extension codes that no value has.
 
 
@@ -138,6 +142,8 @@ def _canonical(obj: Plain) -> Plain:
     if isinstance(obj, list):
         return obj if _SCALARS.issuperset(map(type, obj)) else [_canonical(item) for item in obj]
     if isinstance(obj, dict):
+        if _TEXT.issuperset(map(type, obj)):
+            return {key: _canonical(obj[key]) for key in sorted(obj)}
         by_key = {pack(_canonical(key)): item for key, item in obj.items()}
         return msgpack.ExtType(_DICT, pack([[key, _canonical(by_key[key])] for key in sorted(by_key)]))
     return obj
