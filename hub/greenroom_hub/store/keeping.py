@@ -55,7 +55,7 @@ class Kept:
         """For each stream, up to where it has come."""
 
     def restore(self, pieces: Iterable[Piece]) -> None:
-        """Go on from what is stored."""
+        """Go on from what is stored. A stream of which nothing is stored any more may then be taken twice."""
         for piece in pieces:
             self._settle(piece)
 

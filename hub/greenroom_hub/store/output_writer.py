@@ -21,6 +21,12 @@ Entry: TypeAlias = tuple[Call, int, int, bytes]
 _KNOWN_CALLS: Final = 20_000
 """Calls whose bookkeeping stays in memory; that of others is read again when they print again."""
 
+_ROW: Final = 64
+"""Bytes that a piece takes beside its data, about."""
+
+_LESS: Final = 0.95
+"""Share of what may be kept that is left when the oldest had to go."""
+
 _SLICE: Final = 500
 _Q: Final = queries("output")
 
@@ -97,8 +103,8 @@ class OutputWriter:
                     self._drop(str(execution))
             else:
                 self._add([entry for entry in group if not isinstance(entry, str)])
-        while self._used() > self._limits.total and self._drop_oldest():
-            pass
+        if self._used() > self._limits.total:
+            self._drop_oldest()
 
     def _used(self) -> int:
         """Bytes of the file that hold something."""
@@ -178,20 +184,22 @@ class OutputWriter:
         self._db.execute(_Q["delete_places"], found)
         self._db.execute(_Q["delete_execution"], found)
         self._db.execute("COMMIT")
-        self._db.execute("PRAGMA incremental_vacuum").fetchall()
+        self._db.executescript("PRAGMA incremental_vacuum")  # `execute` gives back a single page.
         self._executions.pop(execution, None)
         for place in [place for place in self._places if place[0] == execution]:
             del self._places[place]
         for call in [call for call in self._calls if call[0] == execution]:
             del self._calls[call]
 
-    def _drop_oldest(self) -> bool:
-        """Make room in all; whether there was anything to drop."""
-        pieces = self._db.execute(_Q["oldest"], (_SLICE,)).fetchall()
-        if not pieces:
-            return False
-        self._db.execute(_Q["delete_up_to"], (pieces[-1][0],))
-        return True
+    def _drop_oldest(self) -> None:
+        """Make room: a little more than is needed, so that it is not needed again at once."""
+        wanted = self._used() - self._limits.total * _LESS
+        while wanted > 0 and (pieces := self._db.execute(_Q["oldest"], (_SLICE,)).fetchall()):
+            gone = 0
+            while gone < len(pieces) and wanted > 0:
+                wanted -= pieces[gone][1] + _ROW
+                gone += 1
+            self._db.execute(_Q["delete_up_to"], (pieces[gone - 1][0],))
 
 
 def _joined(entries: Sequence[Entry]) -> Iterable[Entry]:

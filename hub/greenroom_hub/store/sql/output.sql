@@ -34,7 +34,7 @@ DELETE FROM pieces WHERE id = ?;
 UPDATE pieces SET missed = ? WHERE id = ?;
 
 -- name: oldest
-SELECT id FROM pieces ORDER BY id LIMIT ?;
+SELECT id, length(data) FROM pieces ORDER BY id LIMIT ?;
 
 -- name: delete_up_to
 DELETE FROM pieces WHERE id <= ?;
