@@ -203,7 +203,7 @@ def main(wire: Mapping[str, Any], fds: list[int]) -> int:
     stopper.install()  # Before anything takes the process's state as what it should be.
     workshop = _make_workshop(settings, place)
     try:
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(OSError):  # The supervisor is gone, or user code has closed the line to it.
             Runner(place, stopper, workshop).run()
     finally:
         workshop.close()

@@ -102,7 +102,10 @@ class Output:
                 return None
         except (OSError, ValueError):  # Closed, the descriptor or the stream.
             pass
-        return self._mark_carefully(out, err)
+        try:
+            return self._mark_carefully(out, err)
+        except OSError:  # Even our own descriptors are closed: the outcome is saved, and another runner takes over.
+            return None
 
     def _mark_carefully(self, out: int, err: int) -> tuple[int, int, int, int] | None:
         """The same where something was printed, or where a descriptor or a stream is not what it was."""
