@@ -41,6 +41,9 @@ the file longer (195 us to 400 us, measured), since the file system then has not
 _WAL_STEP: Final = 1 << 20
 """Bytes by which it is lengthened at a time: about 5 ms, which a batch that comes meanwhile waits."""
 
+_WAL_EVERY: Final = 16
+"""Commits after which a step is made although no pause comes."""
+
 _SLICE: Final = 500
 """Rows of dropped streams deleted, or pages given back, in one transaction: a batch that comes meanwhile waits."""
 
@@ -109,6 +112,8 @@ class Writer:
             stopping = self._gather(entry, group)
             if group:
                 self._commit(group)
+                if not self._long_enough and self._stats.commits % _WAL_EVERY == 0:
+                    self._long_enough = not self._lengthen()
             pause = _PAUSE_S
         if self.fault is None:
             self._settle()
