@@ -60,7 +60,7 @@ class BundleFile(NamedTuple):
 class Manifest:
     """The files of a bundle and how Python finds modules in them; frozen, and equal where the hash is equal."""
 
-    __slots__ = ("_by_path", "_encoded", "entry", "entry_path", "files", "late_roots", "mounts", "roots")
+    __slots__ = ("_by_path", "_encoded", "_hash", "entry", "entry_path", "files", "late_roots", "mounts", "roots")
 
     files: tuple[BundleFile, ...]
     """Sorted by path."""
@@ -91,6 +91,7 @@ class Manifest:
         self.mounts = tuple(sorted(mounts))
         self._by_path: dict[str, BundleFile] | None = None
         self._encoded: bytes | None = None
+        self._hash: str | None = None
 
     def encode(self) -> bytes:
         """The canonical bytes: equal manifests give equal bytes, and their hash names the bundle."""
@@ -103,7 +104,9 @@ class Manifest:
     @property
     def hash(self) -> str:
         """The bundle's name: sha256 of its canonical bytes, in hex."""
-        return hashlib.sha256(self.encode()).hexdigest()
+        if self._hash is None:
+            self._hash = hashlib.sha256(self.encode()).hexdigest()
+        return self._hash
 
     @property
     def size(self) -> int:

@@ -12,7 +12,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from greenroom.bundling.modules import OWN, Found
-from greenroom_protocol.bundle import Manifest
+from greenroom_protocol.bundle import Manifest, refusal
 from greenroom_replica.bundles.code import Lines
 from greenroom_replica.bundles.errors import ImportFailed, NotDefined
 from greenroom_replica.bundles.graph import Graph, Text
@@ -119,7 +119,7 @@ class Active:
 
     def stand(self, cwd: str = "") -> Path:
         """The folder that calls stand in: where the user submitted from, inside the bundle's tree."""
-        folder = self.folder / cwd if cwd else self.folder
+        folder = self.folder / cwd if cwd and refusal(cwd) is None else self.folder
         folder.mkdir(parents=True, exist_ok=True)  # It may hold no file of the bundle, or a call removed it.
         return folder
 
@@ -215,6 +215,12 @@ class Active:
         """What goes in front of `sys.path`."""
         for root in self.manifest.roots:
             yield f"{self.folder}/{root}" if root else str(self.folder)
+
+    def live_roots(self) -> set[str]:
+        """The same folders on the user's disk: an editable install may have put them on `sys.path` here too."""
+        return (
+            {f"{self.origin.rstrip('/')}/{root}".rstrip("/") for root in self.manifest.roots} if self.origin else set()
+        )
 
     def late_roots(self) -> Iterator[str]:
         """What goes behind everything else there."""

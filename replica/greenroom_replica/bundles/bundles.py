@@ -151,7 +151,9 @@ class Bundles:
         }
         if is_new:
             active.shared = self._sharable(active)
-            active.sys_path = [*active.bundle_roots(), *(self._sys_path or ()), *active.late_roots()]
+            live = active.live_roots()  # What was edited since, or is in no bundle, must not be imported from there.
+            others = [entry for entry in self._sys_path or () if entry not in live]
+            active.sys_path = [*active.bundle_roots(), *others, *active.late_roots()]
         sys.path[:] = active.sys_path
         self.current = active
         active.hide_libraries()

@@ -18,6 +18,9 @@ from greenroom_replica.bundles.blobs import Blobs
 
 _LAYOUT: Final = b"1"
 
+MOST: Final = 2048
+"""Compiled modules that are kept in memory; older ones are read from the disk again."""
+
 
 class Compiled(NamedTuple):
     """A module's code and what its text imports."""
@@ -52,6 +55,8 @@ class Codes:
         if known is None:
             path = self._path(digest, filename)
             known = _read(path) or self._compile(digest, filename, path)
+            while len(self._known) >= MOST:
+                del self._known[next(iter(self._known))]
             self._known[digest, filename] = known
             self._imports[digest] = known.imports
         return known

@@ -16,7 +16,7 @@ from typing import TypeAlias
 
 import msgpack
 
-from greenroom_protocol.bundle import BundleFile, Manifest, add_folders
+from greenroom_protocol.bundle import BadManifest, BundleFile, Manifest, add_folders
 from greenroom_replica.bundles.blobs import Blobs
 
 Stamp: TypeAlias = "tuple[int, int, int, int]"
@@ -32,27 +32,38 @@ class Tree:
         self._blobs = blobs
         self._state = self.folder.with_name(f"{self.folder.name}.bundle")
         self._held: Manifest | None = None
+        self._hash: str | None = None
         self._stamps: dict[str, Stamp] = {}
         self._load()
 
     def _load(self) -> None:
         """Learn what lies here from an earlier runner; without its word, nothing that lies here is trusted."""
         try:
-            encoded, stamps = msgpack.unpackb(self._state.read_bytes(), use_list=False)
-            self._held, self._stamps = Manifest.decode(encoded), stamps
+            self._hash, self._stamps, encoded = msgpack.unpackb(self._state.read_bytes(), use_list=False)
+            self._encoded: bytes = encoded
         except (OSError, ValueError, TypeError, msgpack.UnpackException):
-            self._held, self._stamps = None, {}
+            self._hash, self._stamps, self._encoded = None, {}, b""
 
     @property
     def held(self) -> str | None:
         """The hash of the bundle that lies here."""
-        return None if self._held is None else self._held.hash
+        return self._hash
+
+    def _manifest(self) -> Manifest | None:
+        """The bundle that lies here; read when it is first needed, since most runners find the right one."""
+        if self._held is None and self._hash is not None:
+            try:
+                self._held = Manifest.decode(self._encoded, self._hash)
+            except BadManifest:
+                self._hash = None
+        return self._held
 
     def switch(self, manifest: Manifest) -> int:
         """Make the folder hold this bundle's files; the number that had to be written. Cheap if it does already."""
-        held = self._held if self.folder.is_dir() else None  # A call may have removed all of it.
-        if held is not None and held.hash == manifest.hash:
+        there = self.folder.is_dir()  # A call may have removed all of it.
+        if there and self._hash == manifest.hash:
             return 0
+        held = self._manifest() if there else None
         self._forget()
         if held is None:
             self._empty()
@@ -68,9 +79,9 @@ class Tree:
 
     def restore(self) -> int:
         """Bring back the exact bundle: changed and missing files are written, all else goes; how many that were."""
-        if self._held is None:
+        manifest = self._manifest()
+        if manifest is None:
             return 0
-        manifest = self._held
         folders: set[str] = set()
         for path in manifest.by_path:
             add_folders(path, folders)
@@ -166,13 +177,13 @@ class Tree:
 
     def _forget(self) -> None:
         """From here on, until `_keep`, a crash leaves a folder that nobody trusts."""
-        self._held = None
+        self._held = self._hash = None
         self._state.unlink(missing_ok=True)
 
     def _keep(self, manifest: Manifest) -> None:
-        self._held = manifest
+        self._held, self._hash = manifest, manifest.hash
         spare = self._state.with_name(f"{self._state.name}.new")
-        spare.write_bytes(msgpack.packb((manifest.encode(), self._stamps)))
+        spare.write_bytes(msgpack.packb((manifest.hash, self._stamps, manifest.encode())))
         spare.replace(self._state)
 
 

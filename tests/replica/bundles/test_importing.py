@@ -11,6 +11,7 @@ import subprocess
 import sys
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -246,6 +247,24 @@ def test_folders_that_programs_put_on_the_path(runner: Runner) -> None:
     second = runner.load(edited, "flow", entry="flows/flow.py", module="flow", roots=("flows", ""))
 
     assert (first.value, second.value) == (1, 2)
+
+
+def test_the_users_live_files_are_not_imported(runner: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    An editable install puts the user's own folder on the path of a replica on his machine; the bundle counts alone.
+    """
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/live_only.py").write_text("")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "src")])
+
+    with pytest.raises(ImportFailed, match="No module named 'live_only'"):
+        runner.load(
+            {"src/flow.py": "import live_only\n"},
+            entry="src/flow.py",
+            module="flow",
+            roots=("src",),
+            origin=str(tmp_path),
+        )
 
 
 def test_a_child_process_finds_the_modules(runner: Runner) -> None:

@@ -194,6 +194,7 @@ def test_calls_stand_where_the_user_stood(runner: Runner) -> None:
     assert active.stand() == active.folder
     assert active.stand("data").joinpath("x.txt").read_text() == "x"
     assert active.stand("notebooks/new").is_dir()
+    assert active.stand("../elsewhere") == active.stand("/etc") == active.folder
 
 
 def test_an_empty_bundle(tree: Tree) -> None:
