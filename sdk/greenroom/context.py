@@ -93,9 +93,9 @@ def _free_port(name: str) -> int:
 
 
 class CallPort(Protocol):
-    """What a call's surroundings do for its context."""
+    """What a call's surroundings do for its context. `call` is the key that the context was made with."""
 
-    def cancelled(self) -> bool:
+    def cancelled(self, call: int) -> bool:
         """Whether the call shall stop; asking says that it stops by itself when it shall."""
         ...
 
@@ -103,7 +103,7 @@ class CallPort(Protocol):
         """A new folder for the call's files, gone when it ends."""
         ...
 
-    def waiting(self) -> contextlib.AbstractContextManager[None]:
+    def waiting(self, call: int) -> contextlib.AbstractContextManager[None]:
         """Around a wait for calls that this call has made: another runner may take the replica's next call."""
         ...
 
@@ -273,7 +273,7 @@ class Context:
     @property
     def cancelled(self) -> bool:
         """Whether this call shall stop. Who reads it gets time to stop by itself before it is interrupted."""
-        return self._surroundings.port.cancelled()
+        return self._surroundings.port.cancelled(self._key)
 
     @property
     def execution_date(self) -> datetime.datetime:
@@ -331,7 +331,7 @@ class Context:
 
     def waiting(self) -> contextlib.AbstractContextManager[None]:
         """Around a wait for calls that this call has made."""
-        return self._surroundings.port.waiting()
+        return self._surroundings.port.waiting(self._key)
 
     def close(self) -> None:
         """The call has ended: its folder goes."""
@@ -356,7 +356,7 @@ class UnknownAttribute(AssertionError):
 class LocalPort:
     """Surroundings of code that no replica runs."""
 
-    def cancelled(self) -> bool:
+    def cancelled(self, call: int) -> bool:
         """Never: Ctrl-C is how one stops a script."""
         return False
 
@@ -370,7 +370,7 @@ class LocalPort:
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return folder
 
-    def waiting(self) -> contextlib.AbstractContextManager[None]:
+    def waiting(self, call: int) -> contextlib.AbstractContextManager[None]:
         """Nothing waits for this process."""
         return contextlib.nullcontext()
 
@@ -392,6 +392,11 @@ def current_context() -> Context:
     """The context of the call that runs, or of this process where none does."""
     context = _current.get()
     return context if context is not None else _context_outside()
+
+
+def in_call() -> bool:
+    """Whether a call runs here, on a replica or in this process."""
+    return _current.get() is not None
 
 
 def _context_outside() -> Context:
