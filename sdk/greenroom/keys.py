@@ -26,9 +26,6 @@ from typing import Any, Final, Protocol
 MAX_DEPTH: Final = 150
 """Levels of nesting that are followed: deeper data, or data that contains itself, has no key."""
 
-ATOMS: Final = frozenset({int, str, bytes, type(None)})
-"""Exact types that are their own key: no two of them are equal across types, and they hash in nanoseconds."""
-
 _REPR_ATOMS: Final = frozenset({int, str, bytes, float, bool, type(None)})
 _LONG: Final = 16
 """Items from which a flat sequence is written in one go, by `repr`, which is exact for atoms and runs in C."""

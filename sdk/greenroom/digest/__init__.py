@@ -17,9 +17,13 @@ from greenroom.digest.explain import explain
 from greenroom.digest.facts import Chain, Facts
 from greenroom.digest.modules import IsUser, is_local
 from greenroom.digest.spaces import Space
-from greenroom.digest.walk import Guard, Part, Walk, digest_of, read_class, read_code
+from greenroom.digest.walk import Cells, Guard, Part, Walk, digest_of, read_class, read_code
 
 __all__ = ["Digest", "Digester", "IsUser", "code_digest", "explain", "is_local"]
+
+
+MAX_KEPT: Final = 4096
+"""Digests of functions that are kept."""
 
 
 class Digest:
@@ -69,7 +73,7 @@ class Digester:
         self._facts: dict[int, tuple[CodeType, Facts, bool]] = {}
         self._class_facts: WeakKeyDictionary[type, Facts | None] = WeakKeyDictionary()
         self._user_classes: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
-        self._functions: dict[tuple[int, int], tuple[FunctionType, Digest]] = {}
+        self._functions: dict[tuple[int, ...], tuple[FunctionType, Digest]] = {}
         self._classes: WeakKeyDictionary[type, Digest] = WeakKeyDictionary()
         self._closures: WeakKeyDictionary[FunctionType, Digest] = WeakKeyDictionary()
 
@@ -80,7 +84,7 @@ class Digester:
             target: What to digest.
             since: When its module was imported, in nanoseconds of the wall clock: files that were written later are not
                 read, since they are not what runs.
-            cells: Whether the values that the target itself closes over count.
+            cells: Whether the values that the target itself closes over count; code always does.
         """
         kept = self._kept(target, cells)
         if kept is not None and kept.holds():
@@ -98,7 +102,7 @@ class Digester:
             return None
         if cells and target.__closure__:
             return self._closures.get(target)
-        kept = self._functions.get((id(target.__code__), id(target.__globals__)))
+        kept = self._functions.get(_identity(target))
         return kept[1] if kept is not None else None
 
     def _keep(self, target: Any, cells: bool, found: Digest) -> None:
@@ -108,12 +112,10 @@ class Digester:
             if cells and target.__closure__:
                 self._closures[target] = found
             elif getattr(target, "__wrapped__", None) is None:
+                if len(self._functions) >= MAX_KEPT:
+                    self._functions.clear()
                 # Held with the function, so that its code's identity is given to no other.
-                self._functions[id(target.__code__), id(target.__globals__)] = (target, found)
-
-    def forget(self, target: FunctionType) -> None:
-        """Digest a function anew when it is next asked for."""
-        self._functions.pop((id(target.__code__), id(target.__globals__)), None)
+                self._functions[_identity(target)] = (target, found)
 
     def facts_of_code(self, code: CodeType, space: Space) -> tuple[Facts, bool]:
         """What a code object says, and whether that was read from its text."""
@@ -148,6 +150,14 @@ class Digester:
             codes = [value.__code__ for value in vars(cls).values() if isinstance(value, FunctionType)]
             file = next((code.co_filename for code in codes if not code.co_filename.startswith("<string")), file)
         return self.is_user(name, file)
+
+
+def _identity(function: FunctionType) -> tuple[int, ...]:
+    """What a function's digest depends on, values of its closure aside: its code, its module, closed-over code."""
+    cells = Cells(function)
+    held = (cells.get(name) for name in function.__code__.co_freevars)
+    code = (id(one) if isinstance(one, FunctionType | type | ModuleType) else 0 for one in held)
+    return (id(function.__code__), id(function.__globals__), *code)
 
 
 _DEFAULT: Final = Digester()

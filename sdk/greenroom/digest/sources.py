@@ -13,9 +13,11 @@ import linecache
 import os
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import CodeType
 from typing import Final
+
+from greenroom.digest.reading import Unrecorded
 
 _START: Final = re.compile(r"^(?!(?:else|elif|except|finally)\b)[^\s#)\]}]", re.MULTILINE)
 _DEFINES: Final = re.compile(r"(?:async\s+)?(?:def|class)\s+(\w+)")
@@ -249,11 +251,15 @@ def _root(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
-_SOURCES: Final[dict[str, tuple[tuple[int, int] | None, Source]]] = {}
+_SOURCES: Final[dict[str, tuple[object, Source]]] = {}
+"""By file: what it was read from, a stamp or the lines themselves, and the source."""
 
 
 def source_of(file: str | None, since: int | None = None) -> Source | None:
-    """The text behind a file name: from disk, else as a notebook or a console keeps it; None where there is none.
+    """The text behind a file name; None where there is none.
+
+    What `linecache` was given for good comes first: that is how notebooks, consoles and bundles, whose files need not
+    lie where their authors have them, say what runs. Then the disk.
 
     Args:
         file: As in a code object or a module.
@@ -261,10 +267,13 @@ def source_of(file: str | None, since: int | None = None) -> Source | None:
     """
     if not file:
         return None
+    given = linecache.cache.get(file)
+    if given is not None and len(given) == 4 and given[1] is None:
+        return _from_memory(file, given[2])
     try:
         status = os.stat(file)
     except (OSError, ValueError):
-        return _from_memory(file)
+        return _from_memory(file, linecache.getlines(file))
     if since is not None and status.st_mtime_ns > since:
         return None
     stamp = (status.st_mtime_ns, status.st_size)
@@ -279,21 +288,22 @@ def source_of(file: str | None, since: int | None = None) -> Source | None:
     return source
 
 
-def _from_memory(file: str) -> Source | None:
-    """The text of a cell or a line, as a notebook or a console leaves it with `linecache`."""
-    text = "".join(linecache.getlines(file))
+def _from_memory(file: str, lines: Iterable[str]) -> Source | None:
+    kept = _SOURCES.get(file)
+    if kept is not None and kept[0] is lines:
+        return kept[1]
+    with Unrecorded():
+        text = "".join(lines)
     if not text:
         return None
-    kept = _SOURCES.get(file)
     if kept is None or kept[1].text != text:
-        kept = _SOURCES[file] = (None, Source(file, text))
+        kept = (lines, Source(file, text))
+    _SOURCES[file] = (lines, kept[1])
     return kept[1]
 
 
 def _read(file: str) -> str | None:
     from importlib.util import decode_source
-
-    from greenroom.digest.reading import Unrecorded
 
     if not file.endswith(".py"):
         return None

@@ -68,9 +68,9 @@ def space_of_class(cls: type, since: int | None, is_user: Any) -> Space:
     return Space(cls.__module__, None, {}, user=is_user(cls.__module__, None), since=since)
 
 
-def static_space(name: str, roots: tuple[str, ...], since: int | None, is_user: Any) -> Space | None:
-    """The space of a user module by its text; None where it is a library's, or where there is none."""
+def static_space(name: str, roots: tuple[str, ...], is_user: Any) -> Space | None:
+    """The space of a user module by its text, which is what an import reads; None for a library's, or for none."""
     file = locate(name, roots)
     if file is None or not is_user(name, file):
         return None
-    return Space(name, file, None, user=True, since=since)
+    return Space(name, file, None, user=True)

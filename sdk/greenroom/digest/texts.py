@@ -110,7 +110,7 @@ class Texts:
     def _static(self, module: str) -> Space | None:
         spaces = self.walk.static_spaces
         if module not in spaces:
-            spaces[module] = static_space(module, self.walk.roots, self.walk.since, self.walk.is_user)
+            spaces[module] = static_space(module, self.walk.roots, self.walk.is_user)
         return spaces[module]
 
     def _module(self, module: str) -> None:

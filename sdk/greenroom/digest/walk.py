@@ -119,18 +119,21 @@ class Walk:
         self._mutated: dict[int, Any] = {}
         self._rebound: set[tuple[int, str]] = set()
         self._stored: set[str] = set()
+        self._closed: tuple[CellType, ...] | None = None
+        """The closure whose values do not count."""
 
     def run(self, target: Any, *, cells: bool) -> None:
         """Follow the target to the end.
 
         Args:
             target: A function, a class, or what wraps one.
-            cells: Whether what the target itself closes over counts; a loader makes it part of its key instead.
+            cells: Whether the values that the target itself closes over count; a loader makes them part of its key
+                instead. Functions and classes in its closure always count.
         """
         if not self.roots:
             self.roots = _inferred_roots(target)
         if isinstance(target, FunctionType) and not cells:
-            self._seen[("cells", id(target.__closure__))] = target.__closure__
+            self._closed = target.__closure__
         self.add(None, target, ((),))
         while self._queue or self._values:
             while self._queue:
@@ -209,7 +212,7 @@ class Walk:
         if not exact:
             self._defaults(space, function, name)
         cells = Cells(function)
-        closed = ("cells", id(function.__closure__)) in self._seen
+        closed = function.__closure__ is not None and function.__closure__ is self._closed
         self._note_state(space, facts, cells, closed=closed)
         self._names(space, facts, cells, "" if closed else name)
 
@@ -300,13 +303,14 @@ class Walk:
     # Names.
 
     def _names(self, space: Space, facts: Facts, cells: Cells, label: str) -> None:
-        """Add all names that some code looks up; those in its closure only where there is a label for them."""
+        """Add all names that some code looks up; values in its closure only where there is a label for them."""
         from greenroom.digest.texts import Texts
 
         for name in sorted(facts.names):
             chains = {chain for chain in facts.chains if chain[0] == name}
             if name in cells:
-                if label and name != "__class__":
+                code = isinstance(cells.get(name), FunctionType | type | ModuleType)
+                if (label or code) and name != "__class__":
                     self.name(space, cells, name, chains, f"{space.name}:{label}.{name}")
             elif space.globals is not None:
                 self.name(space, space.globals, name, chains, f"{space.name}:{name}")

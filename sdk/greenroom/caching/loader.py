@@ -1,0 +1,455 @@
+"""One function under `@actor_cache`: its options, its identity, and how its arguments become a key."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
+from typing import TYPE_CHECKING, Any, Final
+
+from greenroom.caching import ATOMS, current, current_store
+
+if TYPE_CHECKING:
+    from greenroom.caching.binding import Bind
+    from greenroom.caching.entry import CacheInfo, CacheKey, Group
+    from greenroom.caching.ports import KeyPorts
+    from greenroom.caching.recipe import Recipe
+    from greenroom.caching.store import Store
+    from greenroom.digest import Digest, Digester
+
+MAX_DEPENDS: Final = 64
+"""Definitions that an entry names as what it depends on."""
+
+_ASYNC: Final = 0x80 | 0x100
+_GENERATOR: Final = 0x20
+_ASYNC_GENERATOR: Final = 0x200
+_VARIADIC: Final = 0x04 | 0x08
+_MISSING: Final = object()
+
+
+class View:
+    """What a loader needs to find its entries, for as long as store, bundle and code stay as they are."""
+
+    __slots__ = (
+        "bind",
+        "depends",
+        "digest",
+        "entries",
+        "epoch",
+        "group",
+        "guards",
+        "loader",
+        "marked",
+        "names",
+        "ports",
+        "roots",
+        "single",
+        "store",
+    )
+
+    epoch: Any
+    store: Store
+    group: Group
+    entries: dict[Any, Any]
+    bind: Bind
+    single: bool
+    """Whether `bind` gives the one value that counts, rather than a tuple."""
+    names: tuple[str, ...]
+    """Of the values that `bind` gives."""
+    roots: tuple[str, ...]
+    """Texts that start with these are no atoms here: they are paths into the bundle."""
+    guards: tuple[tuple[Callable[..., Any], str, Any], ...]
+    """Names that the digest depends on, as `(get, name, value)`."""
+    marked: tuple[Any, ...]
+    """Guards of values that can change in place."""
+    digest: Digest
+    ports: KeyPorts
+    depends: tuple[str, ...]
+    loader: Loader
+
+    def __init__(self) -> None:
+        self.epoch = None
+
+    def holds(self) -> bool:
+        """Whether the code is still what the digest says."""
+        for get, name, value in self.guards:
+            if get(name, _MISSING) is not value:
+                return False
+        return not self.marked or all(guard.holds() for guard in self.marked)
+
+
+class Ask:
+    """One wish for a value: the arguments, and the key that they make."""
+
+    __slots__ = ("args", "bound", "key", "kwargs", "view")
+
+    def __init__(self, view: View, key: Any, bound: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.view, self.key, self.bound, self.args, self.kwargs = view, key, bound, args, kwargs
+
+    def values(self) -> tuple[Any, ...]:
+        """The values that count, in the order of `view.names`."""
+        return (self.bound,) if self.view.single else self.bound
+
+    def preview(self) -> str:
+        """`state=3`."""
+        from greenroom.caching.binding import preview
+
+        return preview(self.view.names, self.values())
+
+    def run(self) -> Any:
+        """Run the loader."""
+        loader = self.view.loader
+        value = loader.fn(*self.args, **self.kwargs)
+        loader.check_result(value)
+        return value
+
+    async def run_async(self) -> Any:
+        """Run a loader that is a coroutine function."""
+        loader = self.view.loader
+        value = await loader.fn(*self.args, **self.kwargs)
+        loader.check_result(value)
+        return value
+
+    def stable(self) -> bytes | None:
+        """The digest that every process gives these arguments; None where identity is part of the key."""
+        from greenroom.keys import Key, key_of
+
+        key = self.key if isinstance(self.key, Key) else key_of(self.values(), self.view.ports)[0]
+        return key.stable
+
+    def settle(self) -> None:
+        """After the load: what the loader itself has changed is its state, and no part of what it is."""
+        view = self.view
+        changed = [guard for guard in view.marked if not guard.holds()]
+        if changed:
+            volatile = view.store.digester.volatile
+            volatile.update((guard.label.partition(":")[0], guard.name) for guard in changed)
+            self.view = view.loader.resolve()
+
+
+class Loader:
+    """A function and its options. Made when it is decorated, so nothing here looks at signatures or imports much."""
+
+    def __init__(
+        self,
+        fn: Callable[..., Any],
+        *,
+        key: Callable[..., Any] | None = None,
+        ignore: Sequence[str] = (),
+        version: str = "",
+        max_entries: int | None = None,
+        max_memory: int | None = None,
+        ttl: float | None = None,
+        on_evict: Callable[[Any], Any] | None = None,
+        frozen: bool = False,
+    ) -> None:
+        self.fn = fn
+        self.key, self.ignore, self.version = key, (ignore,) if isinstance(ignore, str) else tuple(ignore), version
+        self.max_entries, self.max_memory, self.ttl = max_entries, max_memory, ttl
+        self.on_evict, self.frozen = on_evict, frozen
+        named = fn
+        while not hasattr(named, "__qualname__") and hasattr(named, "func"):
+            named = named.func  # A partial is called what its function is.
+        self.qualname = getattr(named, "__qualname__", None) or type(fn).__qualname__
+        self.module = getattr(named, "__module__", None) or type(fn).__module__
+        self.since = time.time_ns()
+        """When its module was imported: texts that were written later are not what runs."""
+        self.view = View()
+        self.state: set[str] = set()
+        """Names in its closure that a load was seen to change."""
+        self._views: dict[Any, View] = {}
+        self._name = ""
+        self._warned = False
+        self.is_async = _is_coroutine_function(fn)
+
+    @property
+    def name(self) -> str:
+        """`module:qualname`, as an importer would write it."""
+        if not self._name:
+            from greenroom.digest.modules import public_name
+
+            self._name = f"{public_name(self.module)}:{self.qualname}"
+        return self._name
+
+    # Calls that a hit did not answer ----------------------------------------------------------------------------------
+
+    def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Answer a call, the long way."""
+        ask = self._ask(args, kwargs)
+        if ask is None:
+            value = self.fn(*args, **kwargs)
+            self.check_result(value)
+            return value
+        try:
+            return ask.view.store.get(ask)
+        except Exception as fault:
+            if not _is_unkeyable(fault):
+                raise
+            self._warn_unkeyable(fault)
+        return ask.run()
+
+    async def call_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same for a coroutine function."""
+        ask = self._ask(args, kwargs)
+        if ask is None:
+            value = await self.fn(*args, **kwargs)
+            self.check_result(value)
+            return value
+        try:
+            return await ask.view.store.get_async(ask)
+        except Exception as fault:
+            if not _is_unkeyable(fault):
+                raise
+            self._warn_unkeyable(fault)
+        return await ask.run_async()
+
+    def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ask | None:
+        """What is asked for; None, after a warning, where the arguments have no key."""
+        view = self.current_view()
+        bound = view.bind(*args, **kwargs)
+        try:
+            return Ask(view, self._key(view, bound), bound, args, kwargs)
+        except Exception as fault:
+            self._warn_unkeyable(fault)
+            return None
+
+    def _key(self, view: View, bound: Any) -> Any:
+        values = (bound,) if view.single else bound
+        roots = view.roots
+        quick: list[Any] = []
+        for value in values:
+            kind = type(value)
+            if kind in ATOMS and not (roots and kind is str and value.startswith(roots)):
+                quick.append(value)
+            elif kind is bool:
+                quick.append(_TRUE if value else _FALSE)
+            elif kind is float:
+                quick.append(("float", value.hex()))
+            else:
+                from greenroom.keys import key_of
+
+                key, identities = key_of(values, view.ports)
+                if identities and not self._warned:
+                    self._warn_identity(view, identities)
+                return key
+        return quick[0] if view.single else tuple(quick)
+
+    def _warn_unkeyable(self, fault: Exception) -> None:
+        why = str(fault) if _is_unkeyable(fault) else f"an argument could not be looked at ({fault!r})"
+        current_store().tell(self.name, "unkeyable", f"{self.qualname} runs without its cache: {why}")
+
+    def _warn_identity(self, view: View, identities: list[type]) -> None:
+        self._warned = True
+        names = ", ".join(sorted({cls.__qualname__ for cls in identities}))
+        view.store.tell(
+            self.name,
+            "identity",
+            f"{self.qualname} is given a {names}, which is only equal to itself: such an entry is found again by that "
+            f"object alone, and not in the next call. Give {names} __eq__ and __hash__, or the loader key= or ignore=",
+        )
+
+    # What it is -------------------------------------------------------------------------------------------------------
+
+    def current_view(self) -> View:
+        """The view that fits the store, the bundle and the code of this moment."""
+        view = self.view
+        if view.epoch is not current.epoch:
+            store = current_store()
+            known = self._views.get(current.epoch)
+            if known is None:
+                return self.resolve()
+            view = known
+            if view.group.bundle is not store.bundle:
+                store.group(self, view.group.digest)
+            self.view = view
+        return view if view.holds() else self.resolve()
+
+    def resolve(self) -> View:
+        """Look at everything anew."""
+        from greenroom.caching.ports import KeyPorts
+
+        store = current_store()
+        digester = store.digester
+        view = View()
+        view.loader, view.store = self, store
+        view.digest = digest = self._digest(store, digester)
+        self._set_bind(view, digest)
+        view.group = store.group(self, self._group_digest(digester, view))
+        view.entries = view.group.entries
+        view.ports = getattr(digester, "ports", None) or KeyPorts(digester)
+        view.roots = digester.roots
+        view.guards = tuple((guard.names.get, guard.name, guard.value) for guard in digest.guards if guard.mark is None)
+        view.marked = tuple(guard for guard in digest.guards if guard.mark is not None)
+        view.depends = tuple(list(digest.parts)[:MAX_DEPENDS])
+        view.epoch = current.epoch
+        if len(self._views) > 8:
+            self._views.clear()
+        self._views[view.epoch] = self.view = view
+        return view
+
+    def _digest(self, store: Store, digester: Digester) -> Digest:
+        try:
+            return digester.digest(self.fn, since=self.since, cells=False)
+        except Exception as fault:  # Never the user's call: code that cannot be read counts as new in each process.
+            from greenroom.digest import Digest
+            from greenroom.digest.walk import Part
+
+            store.tell(self.name, "digest", f"the code of {self.qualname} cannot be read ({fault!r}): edits go unseen")
+            return Digest({"unread": Part("", "", f"{id(self.fn)} {self.since}")}, (), ())
+
+    def _group_digest(self, digester: Digester, view: View) -> str:
+        """What has to be equal for two versions of the loader to share entries."""
+        how = "" if self.key is None else digester.digest(self.key, since=self.since).hex
+        return "\0".join((view.digest.hex, self.version, how, *view.names))
+
+    def _set_bind(self, view: View, digest: Digest) -> None:
+        if self.key is not None:
+            view.bind, view.names, view.single = self.key, ("key",), True
+            return
+        raw, names = self._parameters()
+        cells = self._cells(digest)
+        if cells:
+            view.bind, names = _with_cells(raw, len(names) == 1, cells), (*names, *(name for name, _ in cells))
+        else:
+            view.bind = raw
+        view.names, view.single = names, len(names) == 1
+
+    def _parameters(self) -> tuple[Bind, tuple[str, ...]]:
+        """How its arguments are bound, and the parameters that count."""
+        from greenroom.caching.binding import check_names, compiled_bind, parameters, signature_bind
+
+        fn = self.fn
+        if isinstance(fn, FunctionType) and not (
+            hasattr(fn, "__wrapped__") and fn.__code__.co_flags & _VARIADIC == _VARIADIC
+        ):
+            known = parameters(fn)
+            check_names(self.qualname, self.ignore, known)
+            names = tuple(name for name in known if name not in self.ignore)
+            return compiled_bind(fn, names), names
+        return signature_bind(fn, self.ignore, self.qualname)
+
+    def _cells(self, digest: Digest) -> list[tuple[str, Any]]:
+        """What it closes over and does not change: hidden arguments."""
+        fn = self.fn
+        if isinstance(fn, FunctionType):
+            pairs = list(zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=False))
+        elif hasattr(fn, "__self__") and not isinstance(fn.__self__, type):
+            return [("self", _Held(fn.__self__))]
+        else:
+            return [("callable", _Held(fn))] if not hasattr(fn, "__qualname__") else []
+        skip = digest.state_cells | self.state | {"__class__"}
+        return [(name, cell) for name, cell in pairs if name not in skip and not _is_code(cell)]
+
+    # For users --------------------------------------------------------------------------------------------------------
+
+    def info(self) -> CacheInfo:
+        """`cache_info()`."""
+        return current_store().info(self)
+
+    def clear(self) -> None:
+        """`cache_clear()`."""
+        current_store().clear(self)
+
+    def keys(self) -> list[CacheKey]:
+        """`cache_keys()`."""
+        return current_store().keys(self)
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Recipe:
+        """`bind(...)`: refuses arguments that do not fit, so that a mistake shows where it is made."""
+        from greenroom.caching.recipe import Recipe
+        from greenroom.digest.modules import public_name
+
+        if self.key is None:
+            self._parameters()[0](*args, **kwargs)
+        return Recipe(public_name(self.module), self.qualname, args, kwargs)
+
+    def check_result(self, value: Any) -> None:
+        """Refuse what can be used only once.
+
+        Raises:
+            OneShotResult: A generator, a coroutine, or an iterator of Python's own.
+        """
+        if type(value) in _HARMLESS:
+            return
+        from greenroom.caching.oneshot import refuse
+
+        refuse(self.qualname, value)
+
+
+_HARMLESS: Final = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple, set, FunctionType})
+
+
+class _Token:
+    """Stands for True or False in a key, since those are equal to 1 and 0."""
+
+    __slots__ = ()
+
+
+_TRUE: Final = _Token()
+_FALSE: Final = _Token()
+
+
+class _Held:
+    """Looks like a cell that holds something."""
+
+    __slots__ = ("cell_contents",)
+
+    def __init__(self, content: Any) -> None:
+        self.cell_contents = content
+
+
+def _is_unkeyable(fault: Exception) -> bool:
+    """Whether an error is about a key. Keys are imported late: a program may define loaders and never call one."""
+    from greenroom.keys import Unkeyable
+
+    return isinstance(fault, Unkeyable)
+
+
+def _with_cells(raw: Bind, single: bool, cells: Sequence[tuple[str, Any]]) -> Bind:
+    def bind(*args: Any, **kwargs: Any) -> Any:
+        bound = raw(*args, **kwargs)
+        found = []
+        for _, cell in cells:
+            try:
+                found.append(cell.cell_contents)
+            except ValueError:  # Not assigned yet.
+                found.append(NotImplemented)
+        if single:
+            return (bound, *found)
+        return (*bound, *found) if bound or len(found) > 1 else found[0]
+
+    return bind
+
+
+def _is_code(cell: Any) -> bool:
+    """Whether a cell holds code, which the digest covers."""
+    from types import ModuleType
+
+    try:
+        return isinstance(cell.cell_contents, FunctionType | type | ModuleType)
+    except ValueError:
+        return False
+
+
+def _is_coroutine_function(fn: Any) -> bool:
+    """Whether calling it gives a coroutine, also through decorators that pass it on."""
+    while fn is not None:
+        code = getattr(fn, "__code__", None)
+        if code is not None and code.co_flags & _ASYNC:
+            return True
+        if code is None and not isinstance(fn, type):
+            code = getattr(type(fn).__call__, "__code__", None) if callable(fn) else None
+            if code is not None and code.co_flags & _ASYNC:
+                return True
+        fn = getattr(fn, "__wrapped__", None) or getattr(fn, "func", None)
+    return False
+
+
+def is_generator_function(fn: Any) -> str | None:
+    """`generator` or `async generator`, if calling it gives one."""
+    code = getattr(fn, "__code__", None)
+    if code is None:
+        return None
+    if code.co_flags & _ASYNC_GENERATOR:
+        return "async generator"
+    return "generator" if code.co_flags & _GENERATOR else None
