@@ -144,7 +144,9 @@ class Items:
             return self._take_back(most)
         start = self.states.find(READY, self._cursor)
         if start < 0:
-            return range(0)
+            start = self.states.find(READY)  # One that `came_back` told somebody about, who has let go of it.
+            if start < 0:
+                return range(0)
         stop = min(start + most, self.n)
         run = self.states[start:stop]
         taken = next((offset for offset, state in enumerate(run) if state != READY), len(run)) if any(run) else len(run)
@@ -153,6 +155,29 @@ class Items:
         self._cursor = stop
         self.held += taken
         return range(start, stop)
+
+    def take_these(self, items: Sequence[int]) -> list[int]:
+        """Hand out chosen items, as far as they are ready."""
+        taken = [item for item in items if self.states[item] == READY]
+        for item in taken:
+            self.states[item] = HELD
+        self.held += len(taken)
+        return taken
+
+    def ready_from(self, start: int, most: int) -> list[int]:
+        """Up to `most` ready items from `start` on, in order; they stay ready."""
+        found: list[int] = []
+        item = self.states.find(READY, start)
+        while item >= 0 and len(found) < most:
+            found.append(item)
+            item = self.states.find(READY, item + 1)
+        return found
+
+    def came_back(self) -> list[int]:
+        """Ready items that were handed out before; who asks takes over finding them."""
+        found = [item for item in self._back if self.states[item] == READY]
+        self._back.clear()
+        return found
 
     def _take_back(self, most: int) -> list[int]:
         taken: list[int] = []

@@ -17,7 +17,7 @@ from greenroom_core.lists import ListSource
 from greenroom_core.mapping import Items
 from greenroom_core.program import Task
 from greenroom_core.retry import Retry
-from greenroom_core.values import Value
+from greenroom_core.values import Value, split
 
 KEPT_FAILURES = 100
 """Failures of a node that are kept whole; further ones are counted by kind, their text stays in the log."""
@@ -132,3 +132,14 @@ class NodeRun:
         if len(self.failures) < KEPT_FAILURES:
             self.failures[item] = failure
         self.kinds[f"{failure.type} at {failure.where}" if failure.where else failure.type] += 1
+
+
+def inputs_of_call(inputs: Inputs, item: int) -> dict[str, Value]:
+    """The encoded inputs of one call of a node."""
+    values = dict(inputs.bound)
+    if inputs.lists:
+        for name, source in zip(inputs.params, inputs.lists, strict=True):
+            values[name] = source.slice(item, item + 1).payload
+    else:
+        values.update(zip(inputs.params, split(inputs.single, len(inputs.params)), strict=True))
+    return values

@@ -30,7 +30,7 @@ from greenroom_hub.core.events import (
     Tick,
     Unsendable,
 )
-from greenroom_hub.core.placement import schedule, stealable
+from greenroom_hub.core.placement import look_soon, schedule
 from greenroom_hub.core.results import on_heard, on_results, on_unsendable
 from greenroom_hub.core.scaling import retire_idle, scale
 from greenroom_hub.core.sessions import (
@@ -74,7 +74,7 @@ class Machine:
                 times.extend(pool.replicas[name].used_ms + int(single * 1000) for name in pool.idle)
             if pool.retry_ms > state.now.mono_ms:
                 times.append(pool.retry_ms)
-            if pool.waits or stealable(state, pool):
+            if pool.waits or look_soon(state, pool):
                 times.append(state.now.mono_ms + 100)
         ahead = state.now.mono_ms - state.now.wall_ms
         times.extend(due + ahead for run in state.runs.values() for due in run.due.values())

@@ -1,22 +1,45 @@
-"""Which replica a call goes to, and how many go with it.
+"""Which call a replica gets, and how many with it.
 
 Idle replicas first, all of them before any is sent work ahead; then deeper only where calls were measured to be short.
+Where calls are known to want entries of the actor cache, a replica gets those whose entries it holds; it loads what it
+lacks only where nobody has it, or where waiting for who has it would take longer than loading. The cost model is in
+`docs/decisions/0023-placement-by-warmth.md`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from itertools import islice
+from typing import Final, NamedTuple
 
 from greenroom_core.noderun import NodeRun
 from greenroom_hub.core.commands import SendCalls, SendRevoke
 from greenroom_hub.core.definitions import define, wanted_of
+from greenroom_hub.core.lanes import Lane, NodeLanes
 from greenroom_hub.core.pool import Pool
-from greenroom_hub.core.replica import Replica
+from greenroom_hub.core.replica import Loading, Replica
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import State
 from greenroom_hub.core.timing import DEEPEST, LONG_US, SHORT_US, Timing
+
+_LOOKED_AT: Final = 256
+"""Nodes that one placement looks at: executions take turns, so each comes into view."""
+
+_PATIENCE_MS: Final = 2_000
+"""How long a lane may wait for who is warm, beside four times what its load takes; then anybody may load."""
+
+
+class Choice(NamedTuple):
+    """What to send."""
+
+    run: Run
+    node: NodeRun
+    calls: int
+    lane: Lane | None
+    lanes: NodeLanes | None
+    why: str
+    load_ms: float
+    """What the replica must load for it."""
 
 
 def schedule(state: State, pool: Pool, touched: Iterable[str]) -> None:
@@ -27,47 +50,51 @@ def schedule(state: State, pool: Pool, touched: Iterable[str]) -> None:
         pool: Where to look.
         touched: Replicas whose load has changed in this turn; others are looked at only when they are idle.
     """
-    if state.expected or state.draining:
+    if state.expected or state.draining or not pool.queue:
         return
-    candidates = [state.replicas[name] for name in touched if name in state.replicas]
-    progress = True
-    while progress and pool.queue:
-        progress = False
-        for execution, node in pool.sources():
-            run = state.runs.get(execution)
-            if run is None or not _place_some(state, pool, run, run.execution.nodes[node], candidates):
-                continue
-            progress = True
-            pool.turn(execution)
-            break
+    busy = [state.replicas[name] for name in touched if name in state.replicas]
+    for replica in (*_idle(state, pool), *busy):
+        _fill(state, pool, replica, cold=False)
+    if pool.queue and pool.affinity.version:
+        for replica in sorted(_idle(state, pool), key=lambda one: one.evicts_ms):
+            _fill(state, pool, replica, cold=True)
     if not pool.queue and pool.idle:
         _call_back(state, pool)
 
 
-def _place_some(state: State, pool: Pool, run: Run, node: NodeRun, candidates: list[Replica]) -> bool:
-    """Place one batch of a node; whether one was."""
-    if node.items is None or node.ended or node.items.room <= 0:
-        pool.dequeue(run.id, node.id)
-        return False
-    timing = state.timing(pool.key, node.task.name if node.task else "")
-    for replica in _choices(state, pool, run, candidates):
-        count = _room_of(state, pool, run, node, replica, timing)
-        if count > 0:
-            return _send(state, pool, run, node, replica, count)
-    return False
+def _idle(state: State, pool: Pool) -> Iterator[Replica]:
+    for name in reversed(list(pool.idle)):  # The most recently used first: the others may age out.
+        if not pool.queue:
+            return
+        yield state.replicas[name]
 
 
-def _choices(state: State, pool: Pool, run: Run, candidates: list[Replica]) -> Iterator[Replica]:
-    """Replicas that a call of `run` may go to, the best first."""
-    most = run_limit(pool, run)
-    usage = run.usage.get(pool.key, Counter())
-    full = len(usage) >= most
-    for name in reversed(pool.idle):
-        if not full or name in usage:
-            yield state.replicas[name]
-    for replica in candidates:
-        if replica.takes_calls and replica.in_flight and (not full or replica.id in usage):
-            yield replica
+def _fill(state: State, pool: Pool, replica: Replica, cold: bool) -> None:
+    """Give a replica work until it has enough."""
+    while pool.queue and replica.takes_calls:
+        choice = _choose(state, pool, replica, cold)
+        if choice is None or not _send(state, pool, replica, choice):
+            return
+        if choice.load_ms:
+            return  # One call loads; the others follow when it is there.
+
+
+def _choose(state: State, pool: Pool, replica: Replica, cold: bool) -> Choice | None:
+    """The best that a replica can do now."""
+    load = _load(state, pool, replica)
+    for execution, name in list(islice(pool.sources(), _LOOKED_AT)):
+        run = state.runs.get(execution)
+        node = run.execution.nodes[name] if run is not None else None
+        if run is None or node is None or node.items is None or node.ended or node.items.room <= 0:
+            pool.dequeue(execution, name)
+            continue
+        usage = run.usage.get(pool.key, ())
+        if len(usage) >= run_limit(pool, run) and replica.id not in usage:
+            continue
+        choice = _choose_of(state, pool, replica, run, node, load, cold)
+        if choice is not None:
+            return choice
+    return None
 
 
 def run_limit(pool: Pool, run: Run) -> int:
@@ -76,11 +103,46 @@ def run_limit(pool: Pool, run: Run) -> int:
     return wish.count if wish is not None else pool.limit
 
 
-def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, timing: Timing) -> int:
+class Load(NamedTuple):
+    """What a replica has before it."""
+
+    us: float
+    """Microseconds of work, by what was measured; calls that nobody measured count as long."""
+    calls: int
+    """Calls, many short ones counting as one."""
+
+
+def _load(state: State, pool: Pool, replica: Replica) -> Load:
+    us = calls = 0.0
+    for (execution, name), held in replica.held.items():
+        run = state.runs.get(execution)
+        task = run.execution.nodes[name].task if run is not None else None
+        timing = state.timing(pool.key, task.name if task is not None else "")
+        mean = timing.mean_us if timing.count else LONG_US
+        us += len(held) * mean
+        calls += len(held) * min(1.0, mean / SHORT_US)
+    return Load(us, int(calls))
+
+
+def _choose_of(
+    state: State, pool: Pool, replica: Replica, run: Run, node: NodeRun, load: Load, cold: bool
+) -> Choice | None:
+    assert node.task is not None
+    timing = state.timing(pool.key, node.task.name)
+    if not pool.affinity.rules(node.task.name):
+        count = _room_of(state, pool, run, node, replica, timing, load)
+        why = "idle" if replica.in_flight == 0 else "next in its queue"
+        return Choice(run, node, count, None, None, why, 0.0) if count > 0 else None
+    lanes = lanes_of(state, pool, run, node)
+    if not cold:
+        return _warm_choice(state, pool, replica, run, node, lanes, timing, load)
+    return _cold_choice(state, pool, replica, run, node, lanes, timing) if replica.in_flight == 0 else None
+
+
+def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, timing: Timing, load: Load) -> int:
     """Calls of a node to send to a replica now; 0 for none."""
     assert node.items is not None
     width = max(1, replica.slots)
-    load = _load(state, pool, replica)
     if timing.short:
         ahead = state.settings.ahead_us * width
         if load.us * 2 > ahead:
@@ -95,34 +157,123 @@ def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica
     return min(allowed, max(share, width), room)
 
 
-class _Load(NamedTuple):
-    """What a replica has before it."""
-
-    us: float
-    """Microseconds of work, by what was measured; calls that nobody measured count as long."""
-    calls: int
-    """Calls, many short ones counting as one."""
+# Going where it is warm -----------------------------------------------------------------------------------------------
 
 
-def _load(state: State, pool: Pool, replica: Replica) -> _Load:
-    us = calls = 0.0
-    for (execution, name), held in replica.held.items():
-        run = state.runs.get(execution)
-        task = run.execution.nodes[name].task if run is not None else None
-        timing = state.timing(pool.key, task.name if task is not None else "")
-        mean = timing.mean_us if timing.count else LONG_US
-        us += len(held) * mean
-        calls += len(held) * min(1.0, mean / SHORT_US)
-    return _Load(us, int(calls))
+def lanes_of(state: State, pool: Pool, run: Run, node: NodeRun) -> NodeLanes:
+    """A node's calls, sorted by what they want; anew when the rules have changed."""
+    assert node.task is not None
+    lanes = pool.lanes.get((run.id, node.id))
+    if lanes is None or lanes.version != pool.affinity.version:
+        lanes = pool.lanes[run.id, node.id] = NodeLanes(node, node.task.name, pool.affinity, state.now.mono_ms)
+    lanes.fill(state.now.mono_ms)
+    return lanes
 
 
-def _send(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, count: int) -> bool:
+def _warm_choice(
+    state: State,
+    pool: Pool,
+    replica: Replica,
+    run: Run,
+    node: NodeRun,
+    lanes: NodeLanes,
+    timing: Timing,
+    load: Load,
+) -> Choice | None:
+    """Calls whose entries the replica holds."""
+    for lane in lanes.lanes.values():
+        lanes.refresh(lane)
+        if not lanes.waiting(lane) or lane.unknown or lane.missing_ms(replica):
+            continue
+        room = _room_of(state, pool, run, node, replica, timing, load)
+        count = min(room, lanes.waiting(lane))
+        if count > 0:
+            return Choice(run, node, count, lane, lanes, _holds(replica, lane), 0.0)
+        return None
+    return None
+
+
+def _cold_choice(
+    state: State, pool: Pool, replica: Replica, run: Run, node: NodeRun, lanes: NodeLanes, timing: Timing
+) -> Choice | None:
+    """Calls that are worth a load on this replica: nobody has the entry, or who has it takes longer than the load."""
+    for lane in lanes.lanes.values():
+        waiting = lanes.waiting(lane)
+        if not waiting:
+            continue
+        cost = lane.missing_ms(replica)
+        elsewhere = _wait_elsewhere(state, pool, replica, lane, node, waiting, timing)
+        overdue = state.now.mono_ms - lane.since_ms > 4 * cost + _PATIENCE_MS
+        if elsewhere is None or elsewhere > cost or overdue:
+            return Choice(run, node, 1, lane, lanes, _loads(lane, cost, elsewhere, overdue), cost)
+    return None
+
+
+def _wait_elsewhere(
+    state: State, pool: Pool, replica: Replica, lane: Lane, node: NodeRun, waiting: int, timing: Timing
+) -> float | None:
+    """Milliseconds until replicas that hold (or load) what a lane wants would have run it; None if there are none."""
+    assert node.task is not None
+    mean_ms = (timing.mean_us if timing.count else LONG_US) / 1000
+    times = []
+    loading = pool.loading.get((node.task.name, lane.told))
+    if loading is not None and loading.replica in state.replicas and loading.replica != replica.id:
+        times.append(max(0.0, loading.until_ms - state.now.mono_ms))
+    for name in _holders(pool, lane):
+        other = state.replicas.get(name)
+        if other is not None and other is not replica and other.takes_calls:
+            times.append(_load(state, pool, other).us / 1000)
+    if not times:
+        return None
+    return min(times) + waiting * mean_ms / len(times)
+
+
+def _holders(pool: Pool, lane: Lane) -> Iterable[str]:
+    """Replicas that hold all that a lane wants."""
+    keys = lane.known()
+    if lane.unknown or not keys:
+        return ()
+    found = set(pool.holders.get(keys[0], ()))
+    for key in keys[1:]:
+        found &= set(pool.holders.get(key, ()))
+    return found
+
+
+def _name(loader: str) -> str:
+    return loader.rsplit(":", 1)[-1].rsplit(".", 1)[-1]
+
+
+def _holds(replica: Replica, lane: Lane) -> str:
+    names = [f"{_name(key[0])}({replica.entries[key].preview})" for key in lane.known()]
+    return f"holds {', '.join(names)}, saves {sum(ms for _, _, ms in lane.wants) / 1000:.2g} s"
+
+
+def _loads(lane: Lane, cost: float, elsewhere: float | None, overdue: bool) -> str:
+    names = ", ".join(_name(loader) for loader, _, _ in lane.wants)
+    if elsewhere is None:
+        return f"loads {names} ({cost / 1000:.2g} s): no replica has it"
+    if overdue and elsewhere <= cost:
+        return f"loads {names} ({cost / 1000:.2g} s): has waited long enough for who has it"
+    return f"loads {names} ({cost / 1000:.2g} s): waiting for who has it takes {elsewhere / 1000:.2g} s"
+
+
+# Sending --------------------------------------------------------------------------------------------------------------
+
+
+def _send(state: State, pool: Pool, replica: Replica, choice: Choice) -> bool:
+    run, node, lane = choice.run, choice.node, choice.lane
     assert node.items is not None
     assert node.inputs is not None
-    items = node.items.take(count)
-    taken = len(items)
-    if not taken:
-        pool.dequeue(run.id, node.id)
+    if lane is None or choice.lanes is None:
+        items = node.items.take(choice.calls)
+    else:
+        items = choice.lanes.take(lane, choice.calls, state.now.mono_ms)
+        if choice.load_ms and node.task is not None:
+            until = state.now.mono_ms + choice.load_ms
+            pool.loading[node.task.name, lane.told] = Loading(replica.id, until, (run.id, node.id))
+    if not items:
+        if lane is None:
+            pool.dequeue(run.id, node.id)
         return False
     wanted = wanted_of(run, node)
     if wanted not in replica.knows:
@@ -130,27 +281,19 @@ def _send(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, c
         state.do(define(run, node, replica.id))
     first = items[0]
     numbers = [node.items.attempts[item] for item in items] if node.items.trouble else node.items.attempts[first]
-    idle = replica.in_flight == 0
-    replica.place((run.id, node.id), items, taken, state.now.wall_ms * 1000, "idle" if idle else "next in its queue")
-    run.note(pool.key, replica.id, taken)
+    replica.place((run.id, node.id), items, len(items), state.now.wall_ms * 1000, choice.why)
+    run.note(pool.key, replica.id, len(items))
     pool.note_idle(replica)
     pool.idle_since_ms = None
+    context = {"name": run.execution.program.entity, "project": run.execution.program.project}
+    inputs, needs = node.inputs, run.needs.get(node.id, 0)
+    together = items if isinstance(items, range) else list(items)
     state.do(
-        SendCalls(
-            replica.id,
-            wanted,
-            run.id,
-            node.id,
-            items,
-            numbers,
-            node.inputs.single,
-            node.inputs.lists,
-            {"name": run.execution.program.entity, "project": run.execution.program.project},
-            run.needs.get(node.id, 0),
-        )
+        SendCalls(replica.id, wanted, run.id, node.id, together, numbers, inputs.single, inputs.lists, context, needs)
     )
     if node.items.room <= 0:
         pool.dequeue(run.id, node.id)
+    pool.turn(run.id)
     return True
 
 
@@ -168,9 +311,11 @@ def _call_back(state: State, pool: Pool) -> None:
                 state.do(SendRevoke(replica.id, execution, node, ()))
 
 
-def stealable(state: State, pool: Pool) -> bool:
-    """Whether idle replicas could take over calls that wait behind a slow one: worth another look soon."""
-    return bool(pool.idle) and any(one.takes_calls and one.in_flight > one.slots for one in pool.replicas.values())
+def look_soon(state: State, pool: Pool) -> bool:
+    """Whether time alone may change what is placed: idle replicas while calls wait elsewhere, or for who is warm."""
+    if not pool.idle:
+        return False
+    return bool(pool.queue) or any(one.takes_calls and one.in_flight > one.slots for one in pool.replicas.values())
 
 
 def deepen(replica: Replica, key: tuple[str, str], mean_us: float) -> None:

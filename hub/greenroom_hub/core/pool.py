@@ -10,7 +10,9 @@ from dataclasses import dataclass, field, replace
 from greenroom_core.program import Environment, Interpreter, Resources
 from greenroom_core.values import pack
 from greenroom_core.wire import to_wire
-from greenroom_hub.core.replica import Replica, ReplicaState
+from greenroom_hub.core.affinity import Affinity, EntryKey
+from greenroom_hub.core.lanes import NodeLanes
+from greenroom_hub.core.replica import Entry, Loading, Replica, ReplicaState
 
 
 def pool_key(project: str, environment: Environment, interpreter: Interpreter | None) -> str:
@@ -68,6 +70,14 @@ class Pool:
     idle: dict[str, None] = field(default_factory=dict)
     """Ready replicas that hold nothing, the most recently used last: warm ones first, old ones age out."""
     idle_since_ms: int | None = None
+    affinity: Affinity = field(default_factory=Affinity)
+    """What its tasks have taught about the entries that they want."""
+    lanes: dict[tuple[str, str], NodeLanes] = field(default_factory=dict)
+    """By (execution, node): waiting calls sorted by what they want."""
+    loading: dict[tuple[str, tuple[bytes, ...]], Loading] = field(default_factory=dict)
+    """By task and deciding values: a replica that was sent a call which makes it load."""
+    holders: dict[EntryKey, dict[str, None]] = field(default_factory=dict)
+    """Replicas by the entries that they hold."""
     failures: int = 0
     """Launches that failed one after the other."""
     retry_ms: int = 0
@@ -129,6 +139,8 @@ class Pool:
     def forget(self, execution: str) -> None:
         """An execution has ended."""
         self.queue.pop(execution, None)
+        for key in [key for key in self.lanes if key[0] == execution]:
+            del self.lanes[key]
 
     def sources(self) -> Iterator[tuple[str, str]]:
         """What waits, `(execution, node)`: executions take turns, nodes of one go in their order."""
@@ -159,6 +171,33 @@ class Pool:
         """The smallest number that no replica has."""
         taken = {one.index for one in self.replicas.values() if one.state is not ReplicaState.GONE}
         return next(index for index in range(len(taken) + 1) if index not in taken)
+
+    def note_entry(self, one: Replica, entry: Entry) -> None:
+        """A replica holds an entry."""
+        key = (entry.loader, entry.key)
+        one.entries[key] = entry
+        self.holders.setdefault(key, {})[one.id] = None
+
+    def drop_entry(self, one: Replica, key: EntryKey, now_ms: int = 0) -> None:
+        """A replica holds an entry no more."""
+        if one.entries.pop(key, None) is not None:
+            one.evicts_ms = now_ms
+        holders = self.holders.get(key)
+        if holders is not None:
+            holders.pop(one.id, None)
+            if not holders:
+                del self.holders[key]
+
+    def drop_entries(self, one: Replica) -> None:
+        """A replica holds nothing any more."""
+        for key in list(one.entries):
+            self.drop_entry(one, key)
+
+    def loaded(self, one: Replica, key: tuple[str, str]) -> None:
+        """A replica has answered a call of this node: what it was to load for it, it has or never will."""
+        for name, loading in list(self.loading.items()):
+            if loading.replica == one.id and loading.key == key:
+                del self.loading[name]
 
     def note_idle(self, one: Replica) -> None:
         """Keep `idle` true for a replica whose load or state has changed."""

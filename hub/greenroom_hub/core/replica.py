@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenroom_hub.core.commands import Wanted
 
@@ -49,6 +49,16 @@ class Batch:
     why: str
 
 
+class Loading(NamedTuple):
+    """A replica was sent a call that makes it load an entry."""
+
+    replica: str
+    until_ms: float
+    """When it should be there, monotonic."""
+    key: tuple[str, str]
+    """(execution, node) of that call."""
+
+
 CallKey = tuple[str, str]
 """(execution, node)."""
 
@@ -86,6 +96,8 @@ class Replica:
     missing: dict[CallKey, set[int]] = field(default_factory=dict)
     """Calls that the hub thinks it holds and its hello did not name: settled when the awaited results have come."""
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    evicts_ms: int = 0
+    """When it last had to drop an entry, monotonic: who never had to has room."""
     bundles: set[str] = field(default_factory=set)
     """Bundles that it has imported."""
     figures: Mapping[str, Any] = field(default_factory=dict)

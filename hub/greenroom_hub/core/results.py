@@ -8,7 +8,7 @@ from typing import Any
 from greenroom_core.facts import CallsFinished, CallsLost, CallsStarted
 from greenroom_core.failure import Cause, Failure
 from greenroom_core.mapping import HELD
-from greenroom_core.noderun import NodeRun
+from greenroom_core.noderun import NodeRun, inputs_of_call
 from greenroom_hub.core.caching import keep
 from greenroom_hub.core.commands import Ack
 from greenroom_hub.core.events import Heard, ResultsCame, Unsendable
@@ -74,6 +74,9 @@ def _learn(state: State, run: Run, node: NodeRun, replica: Replica, outcomes: Ou
     loads_us = 0.0
     for told in outcomes.cache:
         loads_us += _note_entry(state, run, replica, told)
+        if told.get("misses"):
+            _teach(state, run, node, replica, told)
+    state.pools[replica.pool].loaded(replica, (run.id, node.id))
     timing = state.timing(replica.pool, node.task.name if node.task else "")
     timing.add(total - loads_us, outcomes.size)
     deepen(replica, (run.id, node.id), timing.mean_us)
@@ -87,6 +90,16 @@ def _learn(state: State, run: Run, node: NodeRun, replica: Replica, outcomes: Ou
             run.saved["imports"] += spared / 1000
 
 
+def _teach(state: State, run: Run, node: NodeRun, replica: Replica, told: Mapping[str, Any]) -> None:
+    """A load tells which of its call's inputs decide about the entry."""
+    address = str(told.get("loaded_by") or "").split("/")
+    if node.task is None or node.inputs is None or address[:2] != [run.id, node.id]:
+        return
+    item = int(address[2]) if len(address) > 2 and address[2].isdigit() else 0
+    inputs = inputs_of_call(node.inputs, item)
+    state.pools[replica.pool].affinity.learn(node.task.name, inputs, told)
+
+
 def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any]) -> float:
     """Keep one loader's telemetry; microseconds that its loads took in this batch."""
     name = (str(told.get("loader", "")), str(told.get("key", "")))
@@ -94,8 +107,10 @@ def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any
     entry = replica.entries.get(name)
     load_ms = float(told.get("load_ms") or 0.0)
     misses, hits = int(told.get("misses") or 0), int(told.get("hits") or 0)
+    pool = state.pools[replica.pool]
     if entry is None:
-        entry = replica.entries[name] = Entry(*name)
+        entry = Entry(*name)
+        pool.note_entry(replica, entry)
     entry.preview = str(told.get("preview") or entry.preview)
     entry.bytes = int(told.get("bytes") or entry.bytes)
     entry.hits += hits
@@ -109,7 +124,7 @@ def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any
         run.hits.add(mark)
         run.saved["loads"] += entry.load_ms / 1000
     for gone in told.get("evicted") or ():
-        replica.entries.pop((str(gone[0]), str(gone[1])), None)
+        pool.drop_entry(replica, (str(gone[0]), str(gone[1])), state.now.mono_ms)
     return load_ms * 1000 if misses else 0.0
 
 
@@ -133,7 +148,7 @@ def on_heard(state: State, event: Heard) -> None:
     elif isinstance(message, Started):
         _on_started(state, replica, message)
     elif isinstance(message, Cache):
-        _on_cache(replica, message)
+        _on_cache(state, replica, message)
     elif isinstance(message, Stats):
         replica.figures = message.figures
     elif isinstance(message, Bye):
@@ -203,13 +218,14 @@ def _on_started(state: State, replica: Replica, message: Started) -> None:
         state.record(run, fact)
 
 
-def _on_cache(replica: Replica, message: Cache) -> None:
+def _on_cache(state: State, replica: Replica, message: Cache) -> None:
+    pool = state.pools[replica.pool]
     for told in message.loaded:
-        name = (str(told.get("loader", "")), str(told.get("key", "")))
-        entry = replica.entries[name] = Entry(*name)
+        entry = Entry(str(told.get("loader", "")), str(told.get("key", "")))
+        pool.note_entry(replica, entry)
         entry.preview = str(told.get("preview") or "")
         entry.bytes = int(told.get("bytes") or 0)
         entry.load_ms = float(told.get("load_ms") or 0.0)
         entry.depends = tuple(str(name) for name in told.get("depends") or ())
     for loader, key, *_ in message.gone:
-        replica.entries.pop((loader, key), None)
+        pool.drop_entry(replica, (loader, key), state.now.mono_ms)

@@ -7,6 +7,7 @@ from greenroom_core.failure import Cause, Failure
 from greenroom_core.mapping import HELD, READY
 from greenroom_hub.core.commands import SendCancel, StopReplica, Welcome
 from greenroom_hub.core.events import Adopted, LaunchFailed, LinkLost, ReplicaConnected, ReplicaExited
+from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Entry, Replica, ReplicaState
 from greenroom_hub.core.state import State
 from greenroom_hub.core.submissions import advance
@@ -50,7 +51,7 @@ def on_connected(state: State, event: ReplicaConnected) -> None:
         replica.state = ReplicaState.READY
     replica.link, replica.deadline_ms, replica.facts = event.link, None, hello.facts
     replica.knows.clear()  # A definition may have been on its way when the link broke; saying it twice is harmless.
-    _take_entries(replica, hello)
+    _take_entries(state.pools[replica.pool], replica, hello)
     state.tell(Welcome(replica.id, event.link, replica.recorded))
     state.say("replica connected", replica=replica.id, generation=hello.generation, held=len(hello.held))
     replica.awaited = {seq for seq in hello.unacked if seq > replica.recorded}
@@ -88,11 +89,11 @@ def _known_from_before(state: State, hello: Hello) -> Replica:
     return replica
 
 
-def _take_entries(replica: Replica, hello: Hello) -> None:
-    replica.entries = {}
+def _take_entries(pool: Pool, replica: Replica, hello: Hello) -> None:
+    pool.drop_entries(replica)
     for told in hello.entries:
         name = (str(told.get("loader", "")), str(told.get("key", "")))
-        replica.entries[name] = Entry(
+        entry = Entry(
             *name,
             preview=str(told.get("preview") or ""),
             bytes=int(told.get("bytes") or 0),
@@ -100,7 +101,9 @@ def _take_entries(replica: Replica, hello: Hello) -> None:
             load_ms=float(told.get("load_ms") or 0.0),
             hits=int(told.get("hits") or 0),
             loaded_by=str(told.get("loaded_by") or ""),
+            depends=tuple(str(name) for name in told.get("depends") or ()),
         )
+        pool.note_entry(replica, entry)
 
 
 def _reconcile(state: State, replica: Replica, hello: Hello) -> None:
@@ -216,6 +219,9 @@ def lose(state: State, replica: Replica, reason: str) -> None:
     if not replica.calls and replica.state in (ReplicaState.READY, ReplicaState.DISCONNECTED):
         _launch_failed(state, replica, reason)  # It came, and went before it had finished a single call.
     replica.state, replica.link = ReplicaState.GONE, 0
+    pool.drop_entries(replica)
+    for name in [name for name, loading in pool.loading.items() if loading.replica == replica.id]:
+        del pool.loading[name]
     pool.replicas.pop(replica.id, None)
     pool.idle.pop(replica.id, None)
     state.replicas.pop(replica.id, None)

@@ -8,9 +8,9 @@ from typing import Any
 from greenroom_core.execution import Execution
 from greenroom_core.lists import open_list
 from greenroom_core.mapping import HELD, row_and_position
-from greenroom_core.noderun import NodeRun, NodeState
+from greenroom_core.noderun import NodeRun, NodeState, inputs_of_call
 from greenroom_core.show import preview, to_json
-from greenroom_core.values import Ext, Value, ValueFault, ext_code, pack_list, split
+from greenroom_core.values import Ext, Value, ValueFault, ext_code, pack_list
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Replica, ReplicaState
 from greenroom_hub.core.scaling import span
@@ -242,21 +242,12 @@ def call_view(state: State, execution: Execution, node: NodeRun, item: int) -> d
         "row": row or None,
         "position": position if row else None,
         "failure": failure_of(failure.to_wire()) if failure else None,
-        "inputs": {name: preview(value) for name, value in inputs_of(execution, node, item).items()},
+        "inputs": {
+            name: preview(value)
+            for name, value in inputs_of_call(node.inputs or execution.inputs_of(node), item).items()
+        },
         "on": [one.id for one in state.replicas.values() if item in one.held.get((execution.id, node.id), ())],
     }
     if items.states[item] == HELD:
         view["why"] = "it waits or runs on the replica named in `on`"
     return view
-
-
-def inputs_of(execution: Execution, node: NodeRun, item: int) -> dict[str, Value]:
-    """The encoded inputs of one call."""
-    inputs = node.inputs or execution.inputs_of(node)
-    values = dict(inputs.bound)
-    if inputs.lists:
-        for name, source in zip(inputs.params, inputs.lists, strict=True):
-            values[name] = source.slice(item, item + 1).payload
-    else:
-        values.update(zip(inputs.params, split(inputs.single, len(inputs.params)), strict=True))
-    return values
