@@ -1,4 +1,4 @@
-"""Errors of programs that can be seen where the program is defined: what is wrong, on which line, what to write instead."""
+"""Errors of programs, seen where the program is defined: what is wrong, on which line, what to write instead."""
 
 from __future__ import annotations
 

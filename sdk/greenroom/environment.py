@@ -18,8 +18,8 @@ from greenroom_protocol.ids import NAME
 if TYPE_CHECKING:
     from datetime import timedelta
 
-    from greenroom.task import Cache, DynamicTask, Task
-    from greenroom_core.retry import Retry
+    from greenroom.options import Cache, Retry
+    from greenroom.task import DynamicTask, Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -53,8 +53,8 @@ class ActorEnvironment:
         min_replicas: Replicas that are kept although nothing uses them.
         scaledown_ttl: How long a single idle replica of a busy pool is kept; seconds.
         concurrency: Calls of async tasks that one replica runs at a time.
-        isolation: What a call leaves behind: `reset` restores state, `fork` runs each call in a clean child, `none` keeps
-            everything.
+        isolation: What a call leaves behind: `reset` restores state, `fork` runs each call in a clean child, `none`
+            keeps everything.
         prewarm: Loads to do before the first call: `(load_model.bind(state=3),)`.
         cache_memory: The most memory that the actor cache of one replica takes; bytes or text like `"8Gi"`.
         cache_gpu_memory: The same on its GPU.
@@ -147,6 +147,7 @@ class ActorEnvironment:
     @overload
     def task(
         self,
+        /,
         *,
         cache: bool | Cache = False,
         retries: int | Retry = 0,
@@ -173,7 +174,7 @@ class ActorEnvironment:
         queue_timeout: float | timedelta | None = None,
     ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 
-    def task(self, _task_function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    def task(self, _task_function: Any = None, /, **options: Any) -> Any:
         """Make a function a task of this environment; bare, or with the arguments of `greenroom.task`.
 
         What belongs to the environment (requests, limits, image, variables, secrets, pod template, accelerator,

@@ -56,7 +56,7 @@ RENAMED: Final[Mapping[str, str]] = {
     "ImperativeWorkflow": "ImperativeWorkflow",
     "PythonFunctionWorkflow": "Workflow",
     "array_node_map_task": "map_task",
-    "FlyteError": "FlyteError",
+    "FlyteError": "FailedNode",
     "FlyteRemote": "Remote",
     "UnionRemote": "Remote",
     # Errors: what is raised here where Flyte raises that, so that `except` clauses go on catching.

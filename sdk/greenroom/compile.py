@@ -1,0 +1,379 @@
+"""From an entity to what a hub runs: a `Program`, and a `Submission` of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from greenroom import containers, secrets
+from greenroom.building import Builder, Compiled, Entities
+from greenroom.calls import arguments
+from greenroom.definition_errors import BadArgument
+from greenroom.errors import ReferenceUnresolved, ValueProblem
+from greenroom.inlining import encoded
+from greenroom.launch_plan import LaunchPlan
+from greenroom.mapping import MapTask
+from greenroom.naming import find
+from greenroom.promises import Outputs, Promise
+from greenroom.task import Task
+from greenroom.workflow import WorkflowBase
+from greenroom_core import program as core
+from greenroom_core.fragments import Fragment
+from greenroom_core.graph import Graph
+from greenroom_core.values import Value
+
+if TYPE_CHECKING:
+    from greenroom.blobs import BlobStore
+    from greenroom.bundling import Bundle
+    from greenroom.secrets import Secret
+    from greenroom.types import Interface
+
+
+@dataclass(frozen=True)
+class CompiledProgram:
+    """A program with what its submitter needs beside it."""
+
+    program: core.Program
+    interface: Interface
+    """Of the entity: what a submission gives and gets."""
+    fixed: Mapping[str, Value] = field(default_factory=dict)
+    """Inputs that a launch plan has settled."""
+    secrets: tuple[Secret, ...] = ()
+    """All that its tasks ask for."""
+    notes: tuple[str, ...] = ()
+    """What was asked for and has no effect, and what is deprecated; for people."""
+    tasks: Mapping[str, Task[Any, Any]] = field(default_factory=dict)
+    """The tasks themselves, by their keys in the program."""
+    plans: Mapping[str, LaunchPlan] = field(default_factory=dict)
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The program's bytes."""
+        return self.program.pack()
+
+    @cached_property
+    def digest(self) -> str:
+        """The program's name on the hub."""
+        return core.program_digest(self.packed)
+
+
+def program_of(
+    entity: Any,
+    *,
+    store: BlobStore,
+    bundle: Bundle | None = None,
+    project: str | None = None,
+    interpreter: core.Interpreter | None = None,
+    alias: bool = False,
+    here: bool = False,
+) -> CompiledProgram:
+    """Compile what a user wants to run.
+
+    Args:
+        entity: A task, workflow, launch plan or map.
+        store: Takes constants that are large, and files.
+        bundle: The user's code; functions that it does not hold travel by value.
+        project: The project; the bundle's unless given.
+        interpreter: The Python that replicas (as processes) run on.
+        alias: Whether `union` and `flytekit` are served by Greenroom.
+        here: It runs in this process: no function is made ready to travel.
+
+    Raises:
+        DefinitionError: The entity's graph cannot run.
+        NotBundled: A function cannot travel.
+        ReferenceUnresolved: It calls what was registered elsewhere.
+    """
+    whole = _whole(entity)
+    tasks, plans = _reached(whole)
+    environments: dict[str, core.Environment] = {}
+    compiled_tasks = {key: _task(task, _environment(task, environments), bundle, here) for key, task in tasks.items()}
+    program = core.Program(
+        entity=entity.name,
+        project=project or (bundle.project if bundle is not None else "default"),
+        graph=encoded(whole.graph, lambda given: given.encode(store)),
+        tasks=compiled_tasks,
+        environments=environments,
+        plans={name: _plan(plan, store) for name, plan in plans.items()},
+        bundle=bundle.hash if bundle is not None else None,
+        origin=bundle.origin if bundle is not None else "",
+        cwd=bundle.cwd() if bundle is not None else "",
+        alias=alias,
+        interpreter=interpreter,
+        interface=entity.interface.describe(),
+    )
+    fixed = entity.fixed_inputs if isinstance(entity, LaunchPlan) else {}
+    return CompiledProgram(
+        program=program,
+        interface=entity.interface,
+        fixed=_encoded_inputs(entity.workflow, fixed, store) if fixed else {},
+        secrets=_secrets(tasks.values()),
+        notes=tuple(_notes(tasks.values())),
+        tasks=tasks,
+        plans=plans,
+    )
+
+
+def submission_of(
+    compiled: CompiledProgram,
+    args: Sequence[object] = (),
+    inputs: Mapping[str, object] | None = None,
+    *,
+    store: BlobStore,
+    environ: Mapping[str, str] | None = None,
+    **options: Any,
+) -> core.Submission:
+    """A wish to run a program, from Python values; defaults are filled in.
+
+    Args:
+        compiled: The program.
+        args: Inputs by position.
+        inputs: Inputs by name.
+        store: Takes values that are large, and files.
+        environ: Where secrets are looked for; this process's environment unless given.
+        **options: Further fields of `Submission` (`name`, `by`, `labels`, `env`, `cached_results`, `priority`,
+            `deadline`, `strict`, `key`).
+
+    Raises:
+        MissingArgument, UnknownArgument, TooManyArguments: The inputs are not those of the entity.
+        TypeMismatch: An input does not fit its annotation.
+    """
+    values = encode_inputs(compiled.program.entity, compiled.interface, args, inputs or {}, store)
+    return core.Submission(
+        program=compiled.digest,
+        inputs={**values, **compiled.fixed},
+        secrets=secrets.resolve(compiled.secrets, environ),
+        **options,
+    )
+
+
+def encode_inputs(
+    name: str, interface: Interface, args: Sequence[object], kwargs: Mapping[str, object], store: BlobStore
+) -> dict[str, Value]:
+    """The values of an entity's inputs, defaults included."""
+    short = name.rsplit(".", 1)[-1]
+    given = arguments(short, interface, args, kwargs)
+    values = {}
+    for key, value in given.items():
+        try:
+            values[key] = interface.inputs[key].codec.encode(value, store)
+        except ValueProblem as problem:
+            problem.of(f"{short}, input {key!r}")
+            raise
+    return values
+
+
+# The graph of what is not a workflow --------------------------------------------------------------------------------
+
+
+def _whole(entity: Any) -> Compiled:
+    """The graph that runs when this entity is run by itself."""
+    if isinstance(entity, LaunchPlan):
+        return entity.workflow.compiled
+    if isinstance(entity, WorkflowBase):
+        return entity.compiled
+    if isinstance(entity, (Task, MapTask)):
+        return _alone(entity)
+    raise BadArgument("run", "entity", entity, "a task, workflow, launch plan or map; is the function decorated?")
+
+
+def _alone(entity: Task[Any, Any] | MapTask[Any]) -> Compiled:
+    """A graph with one node."""
+    builder = Builder(entity.name)
+    interface = entity.interface
+    inputs = {
+        name: Promise(builder, None, name, parameter.codec.describe()) for name, parameter in interface.inputs.items()
+    }
+    _, promises = entity.node(builder, (), inputs, getattr(entity, "line", ""))
+    made = promises if isinstance(promises, Outputs) else (promises,)
+    outputs = dict(zip(interface.outputs, made, strict=False)) if interface.outputs else {}
+    return builder.finish(interface.inputs, outputs)
+
+
+def _reached(whole: Compiled) -> tuple[dict[str, Task[Any, Any]], dict[str, LaunchPlan]]:
+    """Every task and plan that can be called, also by plans and by what dynamic tasks say that they call."""
+    entities = Entities("the program")
+    queue: list[Compiled] = [whole]
+    seen: set[str] = set()
+    for compiled in queue:  # Grows while it is read.
+        entities.merge(compiled, "")
+        for name, plan in compiled.plans.items():
+            if name not in seen:
+                seen.add(name)
+                queue.append(plan.workflow.compiled)
+        for key, task in compiled.tasks.items():
+            if key not in seen:
+                seen.add(key)
+                queue.extend(_hinted(hint) for hint in task.options.hints)
+    return entities.tasks, entities.plans
+
+
+def _hinted(entity: Any) -> Compiled:
+    if isinstance(entity, Task):
+        return Compiled(Graph(()), {entity.key: entity})
+    if isinstance(entity, LaunchPlan):
+        return Compiled(Graph(()), {}, {entity.name: entity})
+    return _whole(entity)
+
+
+# The parts of a program ---------------------------------------------------------------------------------------------
+
+
+def _environment(task: Task[Any, Any], environments: dict[str, core.Environment]) -> str:
+    """The key of a task's environment, which joins the program's; equal ones are one."""
+    actor = task.options.environment
+    made = containers.actor(actor) if actor is not None else containers.regular(task.options.container)
+    key, number = made.name, 2
+    while environments.setdefault(key, made) != made:
+        key, number = f"{made.name}#{number}", number + 1
+    return key
+
+
+def _task(
+    task: Task[Any, Any], environment: str, bundle: Bundle | None, here: bool, imported: bool = False
+) -> core.Task:
+    options = task.options
+    if not here and hasattr(task, "reference"):
+        raise ReferenceUnresolved("task reference", task.name)
+    module, qualname, pickled = ("", "", None) if here else _reference(task, bundle, imported)
+    return core.Task(
+        name=task.name,
+        environment=environment,
+        module=module,
+        qualname=qualname,
+        pickled=pickled,
+        inputs=tuple(task.interface.inputs),
+        outputs=tuple(task.interface.outputs),
+        interface={} if here else task.interface.describe(),
+        mode=options.mode,
+        isolation=options.isolation,
+        retry=options.retry,
+        timeout=options.timeout,
+        queue_timeout=options.queue_timeout,
+        interruptible=options.interruptible,
+        cached=_cached(task),
+        secrets=tuple(secret.variable for secret in options.container.secrets),
+        options=_carried(task),
+    )
+
+
+def _carried(task: Task[Any, Any]) -> dict[str, Any]:
+    """What a task's replica, and its placement, are told beside the rest."""
+    options = task.options
+    told: dict[str, Any] = {
+        "affinity": task.affinity,
+        "deck": options.deck,
+        "deck_fields": list(options.deck_fields or ()),
+        "untyped": options.untyped,
+        "labels": dict(options.labels),
+        "annotations": dict(options.annotations),
+    }
+    return {name: value for name, value in told.items() if value}
+
+
+def _cached(task: Task[Any, Any]) -> core.Cached | None:
+    cache = task.options.cache
+    if cache is None:
+        return None
+    version = cache.get_version(task.function)
+    if version is None:
+        from greenroom.digest import code_digest
+
+        version = code_digest(task.function).hex
+    return core.Cached(version, cache.ignored, cache.serialize, cache.salt)
+
+
+def _reference(task: Task[Any, Any], bundle: Bundle | None, imported: bool) -> tuple[str, str, bytes | None]:
+    """How replicas find a task: by module and name if this very task stands there, else it is pickled.
+
+    `imported` says that this process is a replica itself: what it could import, the others can.
+    """
+    from greenroom.bundling import ByName, dumps, reference_of
+
+    function = task.function
+    if is_at_its_name(task):
+        if imported and function.__module__ != "__main__":
+            return function.__module__, function.__qualname__, None
+        reference = reference_of(function, bundle)
+        if isinstance(reference, ByName):
+            return reference.module, reference.qualname, None
+        return "", "", reference.pickled
+    return "", "", dumps(task.portable(), bundle)
+
+
+def is_at_its_name(task: Task[Any, Any]) -> bool:
+    """Whether who imports the task's module and follows its name finds this task, or its last definition."""
+    function = task.function
+    qualname = getattr(function, "__qualname__", "<")
+    if "<" in qualname:
+        return False
+    found = find(function.__module__, qualname)
+    while found is not None and found is not function:
+        if isinstance(found, Task):
+            return found.name == task.name
+        found = getattr(found, "__wrapped__", None)
+    return found is function and not hasattr(function, "__wrapped__")
+
+
+def _plan(plan: LaunchPlan, store: BlobStore) -> core.Plan:
+    if hasattr(plan, "reference"):
+        raise ReferenceUnresolved(f"{plan.reference.kind} reference", plan.name)
+    interface = plan.interface
+    defaults = {name: parameter.default for name, parameter in interface.inputs.items() if not parameter.required}
+    return core.Plan(
+        name=plan.name,
+        graph=encoded(plan.workflow.compiled.graph, lambda given: given.encode(store)),
+        inputs=_encoded_inputs(plan.workflow, defaults, store),
+        fixed=_encoded_inputs(plan.workflow, plan.fixed_inputs, store),
+    )
+
+
+def _encoded_inputs(workflow: WorkflowBase, values: Mapping[str, object], store: BlobStore) -> dict[str, Value]:
+    inputs = workflow.interface.inputs
+    return {name: inputs[name].codec.encode(value, store) for name, value in values.items()}
+
+
+def _secrets(tasks: Any) -> tuple[Secret, ...]:
+    return tuple(dict.fromkeys(secret for task in tasks for secret in task.options.container.secrets))
+
+
+def _notes(tasks: Any) -> Iterator[str]:
+    for task in tasks:
+        if task.options.deprecated:
+            yield f"{task.name} is deprecated: {task.options.deprecated}"
+        yield from task.options.notes
+
+
+def fragment_of(compiled: Compiled, store: BlobStore) -> Value:
+    """What a dynamic task yields on a replica: its graph with all that the graph calls, as a value.
+
+    Args:
+        compiled: The graph.
+        store: Takes constants that are large, and files.
+    """
+    return _fragment(compiled, store, here=False).to_value()
+
+
+def fragment_here(compiled: Compiled, store: BlobStore) -> tuple[Value, CompiledFragment]:
+    """The same for a run in this process, which keeps the tasks themselves."""
+    tasks, plans = _reached(compiled)
+    return _fragment(compiled, store, here=True).to_value(), CompiledFragment(tasks, plans)
+
+
+class CompiledFragment(NamedTuple):
+    """The tasks and plans that a dynamic task's graph calls, by their keys in it."""
+
+    tasks: Mapping[str, Task[Any, Any]]
+    plans: Mapping[str, LaunchPlan]
+
+
+def _fragment(compiled: Compiled, store: BlobStore, here: bool) -> Fragment:
+    tasks, plans = _reached(compiled)
+    environments: dict[str, core.Environment] = {}
+    made = {
+        key: _task(task, _environment(task, environments), None, here, imported=True) for key, task in tasks.items()
+    }
+    graph = encoded(compiled.graph, lambda given: given.encode(store))
+    made_plans = {name: _plan(plan, store) for name, plan in plans.items()}
+    return Fragment(graph.nodes, graph.outputs, made, environments, made_plans)

@@ -1,0 +1,35 @@
+"""Which line of the user's code is speaking: errors of definitions and nodes of graphs carry it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Final
+
+_OWN: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PASSED: Final = (_OWN, os.path.dirname(os.__file__) + os.sep + "functools.py", "<frozen")
+
+
+def caller() -> str:
+    """`file:line` of the innermost frame outside of Greenroom; empty where there is none."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(_PASSED):
+        frame = frame.f_back  # type: ignore[assignment]
+    return f"{shown(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else ""
+
+
+def defined(function: Any) -> str:
+    """`file:line` at which a function is defined; empty where that is unknown."""
+    while hasattr(function, "__wrapped__"):
+        function = function.__wrapped__
+    code = getattr(function, "__code__", None)
+    return f"{shown(code.co_filename)}:{code.co_firstlineno}" if code is not None else ""
+
+
+def shown(path: str) -> str:
+    """A path as people name it: from the current folder on, where it lies below."""
+    try:
+        here = os.getcwd() + os.sep
+    except OSError:  # The current folder is gone.
+        return path
+    return path[len(here) :] if path.startswith(here) else path
