@@ -7,9 +7,9 @@ import logging
 import random
 import time
 from collections.abc import Callable, Sequence
+from inspect import signature
 from typing import Any, Final, Protocol
 
-import websockets.version
 from websockets.asyncio.client import ClientConnection, connect, unix_connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
@@ -27,7 +27,7 @@ FULL_FRAME: Final = 4 * 1024 * 1024
 _REFUSALS: Final = (1008, 4000)
 """Close codes by which a hub that has not said welcome says that it never will."""
 
-_WITHOUT_PROXY: Final[dict[str, Any]] = {} if int(websockets.version.version.split(".")[0]) < 15 else {"proxy": None}
+_WITHOUT_PROXY: Final[dict[str, Any]] = {"proxy": None} if "proxy" in signature(connect).parameters else {}
 
 
 class Refused(Exception):

@@ -321,8 +321,8 @@ class Crew:
                 self._park(handle)
             case talk.Resumed():
                 handle.is_parked = False
-            case talk.Moved(serial, why):
-                self._move(handle, serial, why)
+            case talk.Moved(serial, why, alone):
+                self._move(handle, serial, why, alone)
             case talk.Retire(why):
                 self.replace(handle, why)
 
@@ -341,13 +341,17 @@ class Crew:
             self.recall(handle, lambda: None)
             self.warm = self.fork("warm") or self.warm
 
-    def _move(self, handle: RunnerHandle, serial: int, why: str) -> None:
-        """A call cannot be forked from the warm runner: it runs in a fresh one."""
+    def _move(self, handle: RunnerHandle, serial: int, why: str, alone: bool) -> None:
+        """A call cannot run in this runner: it goes to a fresh one, or to the one that takes this one's place."""
         span = handle.hand.span_of(serial)
         if span is None or not handle.hand.ended(serial):
             return
         position = span.position(serial)
-        log.info("call moved to a fresh process", extra={"why": why, "call": span.batch.held(position)})
+        log.info("call moved", extra={"why": why, "call": span.batch.held(position)})
+        if not alone:
+            self.queue.put_back([(span.batch, position, position + 1)])
+            self.replace(handle, why)
+            return
         single = self._single("fresh", self._libraries.get(self.spec(span.batch).bundle, ()))
         if single is not None:
             self._give(single, self.spec(span.batch), span.batch, position, position + 1)

@@ -31,7 +31,7 @@ from greenroom_replica.core.page import (
 from greenroom_replica.runner_failures import cause_of, describe, where_now
 from greenroom_replica.runner_output import Output
 from greenroom_replica.runner_stop import Stopper, no_interruption
-from greenroom_replica.workshop import Callee, NotReady, Workshop
+from greenroom_replica.workshop import Callee, Elsewhere, NotReady, Workshop
 
 KNOCK_AFTER: Final = 1_000_000
 """Nanoseconds that an outcome waits for others to go with it; a call that is expected to last longer goes first."""
@@ -142,6 +142,10 @@ class Calls:
         extras: dict[str, Any] = {}
         try:
             status, body = self._invoke(serial, lane, payload, context, extras)
+        except Elsewhere as move:
+            words[CURRENT] = words[PHASE] = 0
+            self.say(talk.Moved(serial, move.why, move.alone))
+            return move.alone
         except CallCancelled as stop:  # It came between two of our own lines.
             words[PHASE] = Phase.ENCODING
             status, body = self._stopped(serial, lane, stop)
@@ -179,6 +183,8 @@ class Calls:
             words[PHASE] = Phase.ENCODING
             step = Cause.RESULT
             body, warnings = callee.encode(result)
+        except Elsewhere:
+            raise
         except BaseException as error:
             words[PHASE] = Phase.ENCODING
             return self._failed(serial, lane, error, step)

@@ -19,10 +19,23 @@ class NotReady(Exception):
         self.cause = cause
 
 
+class Elsewhere(Exception):
+    """A call that must not run in this process."""
+
+    def __init__(self, why: str, alone: bool) -> None:
+        super().__init__(why, alone)
+        self.why = why
+        self.alone = alone
+        """Whether it needs a process for itself; else the next runner will do, which has imported nothing else."""
+
+    def __str__(self) -> str:
+        return self.why
+
+
 class Callee:
     """A user's function, ready to be called."""
 
-    __slots__ = ("bundle", "decode", "definition", "encode", "fn", "is_async", "paths", "usual")
+    __slots__ = ("bundle", "decode", "definition", "encode", "environment", "fn", "is_async", "paths", "usual")
 
     def __init__(
         self,
@@ -35,6 +48,8 @@ class Callee:
         bundle: Any = None,
     ) -> None:
         self.definition = definition
+        self.environment = {**definition.env, **definition.secrets}
+        """Environment variables of its calls."""
         self.fn = fn
         self.decode = decode
         """A call's payload to its keyword arguments, bound ones included."""

@@ -56,6 +56,7 @@ _PRELOADED: Final = (
     "greenroom_replica.nest",
     "greenroom_replica.supervisor",
     "greenroom_replica.runner",
+    "greenroom_replica.workshops",
 )
 """What every child needs. The last ones bring the rest of the runtime."""
 

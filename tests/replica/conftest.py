@@ -29,7 +29,7 @@ class Launcher:
         self.exits: list[Exited] = []
 
     @classmethod
-    async def connect(cls, path: Path) -> tuple["Launcher", Ready]:
+    async def connect(cls, path: Path) -> tuple[Launcher, Ready]:
         reader, writer = await asyncio.open_unix_connection(str(path))
         launcher = cls(reader, writer)
         ready = await launcher.hear(Ready)
@@ -80,7 +80,7 @@ def descendants_of(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def zygote(tmp_path: Path) -> Iterator["ZygoteProcess"]:
+def zygote(tmp_path: Path) -> Iterator[ZygoteProcess]:
     process = ZygoteProcess(tmp_path)
     yield process
     process.end()

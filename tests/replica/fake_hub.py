@@ -180,7 +180,9 @@ class FakeHub:
         found = await self.until(lambda: self.outcomes.get((execution, node, item)), seconds)
         return found[-1]
 
-    async def call(self, fn: Callable[..., Any] | Definition, value: Any = None, *, seconds: float = 10.0, **rest: Any) -> Outcome:
+    async def call(
+        self, fn: Callable[..., Any] | Definition, value: Any = None, *, seconds: float = 10.0, **rest: Any
+    ) -> Outcome:
         """Run one call."""
         node = await self.assign(fn, [value], **rest)
         return await self.outcome(node, seconds=seconds)

@@ -18,7 +18,7 @@ async def test_a_call_comes_back(rig: Rig) -> None:
 
     outcome = await rig.hub.call(double, 21)
 
-    assert (Status.SUCCEEDED, 42, 1) == outcome[:3]
+    assert outcome[:3] == (Status.SUCCEEDED, 42, 1)
 
 
 async def test_a_map_comes_back_whole(rig: Rig) -> None:

@@ -25,7 +25,7 @@ async def works(rig: Rig) -> None:
 
     outcome = await rig.hub.call(fine, 1)
 
-    assert (Status.SUCCEEDED, 2) == outcome[:2]
+    assert outcome[:2] == (Status.SUCCEEDED, 2)
     assert hellos == len(rig.hub.hellos)
 
 
@@ -137,7 +137,7 @@ async def test_neighbours_of_a_crash_run_again_in_the_same_attempt(rig: Rig) -> 
     await rig.hub.until(lambda: sum(key[1] == node for key in rig.hub.outcomes) == 999)
     ends = {key[2]: found for key, found in rig.hub.outcomes.items() if key[1] == node}
     assert all(len(found) == 1 and found[0].value == item + 500 for item, found in ends.items())
-    assert 1 == sum(len(loss.items) for loss in rig.hub.of(frames.Lost))
+    assert sum(len(loss.items) for loss in rig.hub.of(frames.Lost)) == 1
 
 
 async def test_a_runner_is_replaced_quickly(rig: Rig) -> None:
@@ -173,8 +173,8 @@ async def test_exit_without_fault_succeeds_where_nothing_should_come_out(rig: Ri
     without = await rig.hub.call(exits, code, outputs=[])
     with_output = await rig.hub.call(exits, code)
 
-    assert Status.SUCCEEDED == without.status
-    assert (Cause.EXIT, "CallExited") == (with_output.value.cause, with_output.value.type)
+    assert without.status == Status.SUCCEEDED
+    assert (with_output.value.cause, with_output.value.type) == (Cause.EXIT, "CallExited")
     assert "sys.exit" in with_output.value.message
     await works(rig)
 
@@ -188,7 +188,7 @@ async def test_exit_with_a_fault_fails(rig: Rig, code: Any) -> None:
 
     outcome = await rig.hub.call(exits, code, outputs=[])
 
-    assert (Status.FAILED, Cause.EXIT) == (outcome.status, outcome.value.cause)
+    assert (outcome.status, outcome.value.cause) == (Status.FAILED, Cause.EXIT)
     assert repr(code) in outcome.value.message
     await works(rig)
 
@@ -215,7 +215,7 @@ async def test_too_much_memory_ends_the_call_with_both_numbers(rig: Rig, cgroups
 
     loss, failure = await lost(rig, node)
     assert loss.charged
-    assert (Cause.MEMORY, 64 << 20) == (failure.cause, failure.details["limit"])
+    assert (failure.cause, failure.details["limit"]) == (Cause.MEMORY, 64 << 20)
     assert failure.details["peak"] > 64 << 20
     assert "64 MiB" in failure.message
     await works(rig)
@@ -233,7 +233,7 @@ async def test_a_memory_error_is_a_failure_about_memory(rig: Rig) -> None:
 
     outcome = await rig.hub.call(ask_for_everything, 0)
 
-    assert (Status.FAILED, Cause.MEMORY, "MemoryError") == (outcome.status, outcome.value.cause, outcome.value.type)
+    assert (outcome.status, outcome.value.cause, outcome.value.type) == (Status.FAILED, Cause.MEMORY, "MemoryError")
     assert outcome.value.details["peak"] > 0
     await works(rig)
 
@@ -279,7 +279,7 @@ async def test_a_fork_bomb_ends_its_call_and_nothing_else(rig: Rig) -> None:
 
     loss, failure = await lost(rig, node)
     assert loss.charged
-    assert ("TooManyProcesses", 60) == (failure.type, failure.details["limit"])
+    assert (failure.type, failure.details["limit"]) == ("TooManyProcesses", 60)
     await works(rig)
 
 
@@ -298,9 +298,9 @@ async def test_a_call_that_kills_its_parent_takes_its_own_replica_only(rig: Rig)
     await rig.hub.assign(kill_its_parent, [0], replica="r1")
 
     exited = await rig.launcher.exited()
-    assert ("r1", -signal.SIGKILL) == (exited.replica, exited.code)
+    assert (exited.replica, exited.code) == ("r1", -signal.SIGKILL)
     outcome = await rig.hub.call(fine, 1, replica="r2")
-    assert 2 == outcome.value
+    assert outcome.value == 2
 
 
 # Descriptors and output -----------------------------------------------------------------------------------------------
@@ -324,9 +324,9 @@ async def test_closing_descriptors_costs_nothing_but_them(rig: Rig, bounds: tupl
 
     outcome = await rig.hub.call(close_all, list(bounds))
 
-    assert (Status.SUCCEEDED, "closed") == outcome[:2]
+    assert outcome[:2] == (Status.SUCCEEDED, "closed")
     node = await rig.hub.assign(say, [5])
-    assert 5 == (await rig.hub.outcome(node)).value
+    assert (await rig.hub.outcome(node)).value == 5
     await rig.hub.until(lambda: rig.hub.output(node) == b"still here\n")
 
 
@@ -354,7 +354,7 @@ async def test_closed_streams_are_opened_again(rig: Rig) -> None:
         node = await rig.hub.assign(say, [3])
 
         await rig.hub.outcome(node)
-        await rig.hub.until(lambda: rig.hub.output(node) == b"hello 3\n")
+        await rig.hub.until(lambda node=node: rig.hub.output(node) == b"hello 3\n")
 
 
 async def test_a_gigabyte_of_prints_succeeds_and_needs_no_memory(rig: Rig) -> None:
@@ -380,7 +380,7 @@ async def test_a_gigabyte_of_prints_succeeds_and_needs_no_memory(rig: Rig) -> No
         await _pause()
     outcome = await rig.hub.outcome(node)
 
-    assert 1024 == outcome.value
+    assert outcome.value == 1024
     assert outcome.extras["log"]["out"] > 1 << 30
     assert rig.hub.output(node).endswith(b"the end\n")
     assert most < 128 << 20, f"{most >> 20} MiB of output stood in memory"
@@ -460,7 +460,7 @@ async def test_a_signal_to_itself_that_nobody_sent_is_passed_over(rig: Rig) -> N
 
     await rig.replica()
 
-    assert 4 == (await rig.hub.call(term_itself, 4)).value
+    assert (await rig.hub.call(term_itself, 4)).value == 4
 
 
 async def test_children_of_a_call_die_of_sigterm_as_they_should(rig: Rig) -> None:
@@ -479,7 +479,7 @@ async def test_children_of_a_call_die_of_sigterm_as_they_should(rig: Rig) -> Non
 
     await rig.replica()
 
-    assert -signal.SIGTERM == (await rig.hub.call(make_and_end, 0)).value
+    assert (await rig.hub.call(make_and_end, 0)).value == -signal.SIGTERM
 
 
 async def test_exceptions_that_cannot_be_shown_are_shown(rig: Rig) -> None:
@@ -506,7 +506,7 @@ async def test_exceptions_that_cannot_be_shown_are_shown(rig: Rig) -> None:
     first = (await rig.hub.call(unpicklable, 0)).value
     second = (await rig.hub.call(unprintable, 0)).value
 
-    assert ("ValueError", "holds a lock", None) == (first.type, first.message, first.pickle)
+    assert (first.type, first.message, first.pickle) == ("ValueError", "holds a lock", None)
     assert "test_hard_to_kill.py" in first.where
     assert second.type.endswith("Mute")
     assert "RuntimeError" in second.message
@@ -526,7 +526,7 @@ async def test_a_result_that_cannot_be_sent_fails_its_call(rig: Rig) -> None:
 
     outcome = await rig.hub.call(unpicklable, 0)
 
-    assert (Status.FAILED, Cause.RESULT) == (outcome.status, outcome.value.cause)
+    assert (outcome.status, outcome.value.cause) == (Status.FAILED, Cause.RESULT)
     await works(rig)
 
 
@@ -543,15 +543,15 @@ async def test_deep_recursion_is_a_failure_of_the_call(rig: Rig) -> None:
     outcome = await rig.hub.call(recurse, 0)
     node = await rig.hub.assign(overflow_the_c_stack, [0])
 
-    assert (Cause.USER, "RecursionError") == (outcome.value.cause, outcome.value.type)
+    assert (outcome.value.cause, outcome.value.type) == (Cause.USER, "RecursionError")
     _, failure = await lost(rig, node)
-    assert Cause.CRASH == failure.cause
+    assert failure.cause == Cause.CRASH
     await works(rig)
 
 
 async def test_breakpoint_fails_at_once_and_names_what_to_do(rig: Rig) -> None:
     """
-    `breakpoint()` cannot be answered on a replica: the failure names the two commands that help. `input()` finds no input.
+    `breakpoint()` cannot be answered on a replica: the failure names two commands that help. `input()` finds no input.
     """
 
     def stop_here(n: int) -> int:
@@ -568,7 +568,7 @@ async def test_breakpoint_fails_at_once_and_names_what_to_do(rig: Rig) -> None:
 
     assert "greenroom debug" in first.message
     assert "--here" in first.message
-    assert "EOFError" == second.type
+    assert second.type == "EOFError"
     await works(rig)
 
 
@@ -590,10 +590,10 @@ async def test_the_traceback_is_the_users(rig: Rig) -> None:
 
     failure = (await rig.hub.call(outer, 3)).value
 
-    assert ("ValueError", "bad pixel") == (failure.type, failure.message)
+    assert (failure.type, failure.message) == ("ValueError", "bad pixel")
     assert failure.traceback.count("Traceback (most recent call last)") == 2
     assert "in inner" in failure.traceback
     assert "KeyError: 3" in failure.traceback
     assert "greenroom_replica" not in failure.traceback
-    assert ["ValueError", "Exception", "BaseException"] == [failure.type, *failure.details["bases"]]
+    assert [failure.type, *failure.details["bases"]] == ["ValueError", "Exception", "BaseException"]
     assert failure.where.startswith(f"{__file__}:")

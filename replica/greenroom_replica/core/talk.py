@@ -105,10 +105,12 @@ class Learned(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """A call that must not run in a fork of this runner: it goes to a fresh one."""
+    """A call that must not run in this process."""
 
     serial: int
     why: str
+    alone: bool
+    """Whether it goes to a fresh runner of its own; else this runner is replaced, and the next one takes it."""
 
 
 class Waiting(NamedTuple):

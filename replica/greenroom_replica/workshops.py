@@ -1,0 +1,292 @@
+"""The workshop of a real runner: bundles, typed values, the actor cache, and the reset, put together."""
+
+from __future__ import annotations
+
+import contextvars
+import hashlib
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Final
+
+from greenroom import compat
+from greenroom.blobs import LocalBlobs
+from greenroom.errors import GreenroomError
+from greenroom.files import use_store
+from greenroom.remote_blobs import HttpBlobs
+from greenroom.types import Interface
+from greenroom.workspaces import FOLDER, set_workspace
+from greenroom_core.failure import Cause
+from greenroom_protocol.bundle import BadManifest, Manifest
+from greenroom_protocol.calls import Definition
+from greenroom_replica.bundles import Active, BundleFailed, Bundles, ImportFailed
+from greenroom_replica.config import ReplicaConfig
+from greenroom_replica.reset import Report, Reset
+from greenroom_replica.runner_failures import Paths
+from greenroom_replica.runner_setup import Place, RunnerSettings
+from greenroom_replica.workshop import Callee, Elsewhere, NotReady, Workshop
+
+if TYPE_CHECKING:
+    from greenroom.blobs import BlobStore
+
+LONGEST_TEMPLATE: Final = 500
+"""Modules that a template is asked to import."""
+
+_BY_VALUE: Final = "<greenroom task>"
+"""Name of a function that came by value among its own globals; no program can spell it."""
+
+
+class Code:
+    """A bundle as definitions use it: its modules, and the name under which the reset knows it."""
+
+    def __init__(self, name: str, active: Active | None, cwd: str) -> None:
+        self.name = name
+        self.active = active
+        self.cwd = cwd
+
+
+class RealWorkshop:
+    """One runner's.
+
+    Args:
+        settings: The runner's.
+        place: Where it stands.
+    """
+
+    def __init__(self, settings: RunnerSettings, place: Place) -> None:
+        config = settings.config
+        self._place = place
+        self._store = make_store(config, place.tmp)
+        use_store(self._store)
+        self._files = os.path.join(place.tmp, FOLDER)
+        set_workspace(place.tmp)
+        tree = Path(place.work) / "tree"
+        self._bundles = Bundles(tree, _Blobs(self._store), codes=_codes(config), on_import=self._imported)
+        self._reset = Reset([place.tmp, place.work])
+        self._codes: dict[str, Code] = {}
+        self._current: Code | None = None
+        self._warned: set[str] = set()
+        self._pending: list[str] = []
+
+    # Getting ready --------------------------------------------------------------------------------------------------
+
+    def prepare(self, definition: Definition) -> Callee:
+        """Fetch and import what a definition names."""
+        if definition.options.get("alias") and not compat.is_installed():
+            compat.install()
+        try:
+            code, found = self._find(definition)
+            fn = getattr(found, "fn", found)
+            return self._callee(definition, fn, _interface(found, fn), code)
+        except ImportFailed as fault:
+            if fault.fresh_runner:
+                raise Elsewhere(f"{fault} beside modules of another bundle", alone=False) from fault
+            raise NotReady(Cause.IMPORT) from (fault.__cause__ or fault)
+        except (BundleFailed, GreenroomError) as fault:
+            raise NotReady(Cause.IMPORT) from fault
+
+    def _find(self, definition: Definition) -> tuple[Code, Any]:
+        """The user's object: from its module, or by value."""
+        options = definition.options
+        origin, cwd = str(options.get("origin") or ""), str(options.get("cwd") or "")
+        if definition.bundle is None:
+            name = f"value:{hashlib.sha256(definition.pickled or b'').hexdigest()[:32]}"
+        else:
+            name = f"{definition.bundle}:{origin}:{cwd}"
+        code = self._codes.get(name)
+        if code is None or (code.active is not None and code.active not in self._bundles.held):
+            return self._find_first(definition, Code(name, None, cwd), origin)
+        self._enter(code)
+        self._reset.before(name)  # What is imported now is imported by a call, for all that the reset knows.
+        try:
+            return code, self._open(definition, code)
+        except BaseException:
+            self._reset.after()
+            raise
+
+    def _find_first(self, definition: Definition, code: Code, origin: str) -> tuple[Code, Any]:
+        """The same for code that is new here: what its import does to the process is what its calls start from."""
+        manifest = self._manifest(definition.bundle) if definition.bundle is not None else None
+        self._reset.forget(code.name)
+        with self._reset.importing(code.name):
+            self._current = code
+            if manifest is None or definition.bundle is None:
+                os.chdir(self._place.work)
+            else:
+                code.active = self._bundles.activate(definition.bundle, manifest, origin)
+                os.chdir(code.active.stand(code.cwd))
+            self._codes[code.name] = code
+            return code, self._open(definition, code)
+
+    def _manifest(self, bundle: str) -> Manifest:
+        try:
+            return Manifest.decode(self._store.get(bundle), bundle)
+        except (GreenroomError, OSError, BadManifest) as fault:
+            raise NotReady(Cause.INPUT) from fault
+
+    def _open(self, definition: Definition, code: Code) -> Any:
+        if definition.pickled is None:
+            assert code.active is not None, "a definition names a bundle, or carries its function"
+            return code.active.function(definition.module, definition.qualname)
+        import pickle
+
+        try:
+            found = pickle.loads(definition.pickled)
+        except Exception as fault:
+            raise NotReady(Cause.IMPORT) from fault
+        fn = inspect.unwrap(getattr(found, "fn", found))
+        if inspect.isfunction(fn):
+            fn.__globals__[_BY_VALUE] = fn  # So that what it closes over is found as what a global's would be.
+            self._reset.adopt(code.name, (), (fn,))
+        return found
+
+    def _imported(self, module: ModuleType) -> None:
+        if self._current is not None:
+            self._reset.imported(self._current.name, module)
+
+    def _callee(self, definition: Definition, fn: Callable[..., Any], interface: Interface, code: Code) -> Callee:
+        store = self._store
+        decode_varying = interface.input_decoder(definition.params)
+        bound = dict(definition.bound)
+        names = list(bound)
+        values = b"".join(bound.values())
+        decode_bound = interface.input_decoder(names) if names else None
+
+        def decode(payload: bytes) -> Mapping[str, Any]:
+            inputs = decode_varying(payload, store) if definition.params else {}
+            if decode_bound is not None:
+                inputs.update(decode_bound(values, store))  # Anew for each call: a list could be changed by one.
+            return inputs
+
+        def encode(result: Any) -> tuple[bytes, Sequence[str]]:
+            warnings: list[str] = []
+            return interface.encode_outputs(result, store, warnings.append), warnings
+
+        folders = {}
+        if code.active is not None:
+            folders[str(code.active.folder)] = code.active.origin
+        paths = Paths(folders, tuple(definition.secrets.values()))
+        is_async = inspect.iscoroutinefunction(inspect.unwrap(fn)) or inspect.iscoroutinefunction(fn)
+        return Callee(definition, fn, decode, encode, is_async, paths, code)
+
+    def learned(self, callee: Callee) -> Sequence[str]:
+        """Libraries that the callee's code has imported: their modules down to the second level."""
+        code: Code = callee.bundle
+        if code.active is None:
+            return ()
+        tops = code.active.libraries - set(sys.stdlib_module_names)
+        names = [name for name in sys.modules if name.partition(".")[0] in tops and _is_public(name)]
+        return sorted(names)[:LONGEST_TEMPLATE]
+
+    # Around calls ---------------------------------------------------------------------------------------------------
+
+    def begin(self, callee: Callee, address: tuple[str, str, int, int]) -> contextvars.Context:
+        """Make the callee's code and environment current."""
+        code: Code = callee.bundle
+        if self._current is not code:
+            self._enter(code)
+        return self._reset.before(code.name, callee.environment)
+
+    def _enter(self, code: Code) -> None:
+        """Switch to code that lives here."""
+        self._current = code
+        active = code.active
+        if active is not None and self._bundles.current is not active:
+            self._bundles.activate(active.hash, active.manifest, active.origin)
+
+    def end(self, callee: Callee, extras: dict[str, Any]) -> str | None:
+        """Undo what the call left behind, and tell what is worth telling."""
+        report = self._reset.check_strays() if callee.definition.isolation == "none" else self._reset.after()
+        if report is None and callee.bundle.name in self._warned:
+            return None
+        return self._tell(callee, report, extras)
+
+    def _tell(self, callee: Callee, report: Report | None, extras: dict[str, Any]) -> str | None:
+        sentences: list[str] = []
+        name = callee.bundle.name
+        if name not in self._warned:
+            self._warned.add(name)
+            if callee.definition.isolation == "reset":
+                sentences += self._reset.not_checked(name)
+        if report is not None:
+            wire = report.to_wire()
+            sentences += [str(one) for one in report.costly] + report.sentences
+            if report.leaks:
+                extras["leaks"] = dict(report.leaks)
+            if report.restored:
+                extras["restored"] = wire["restored"]
+        if sentences:
+            extras["warnings"] = [*extras.get("warnings", ()), *sentences]
+        return report.reason if report is not None and report.retire else None
+
+    # The actor cache ------------------------------------------------------------------------------------------------
+
+    def telemetry(self) -> list[Mapping[str, Any]]:
+        """What the actor cache did."""
+        return []
+
+    def entries(self) -> list[Mapping[str, Any]]:
+        """What it holds."""
+        return []
+
+    def prewarm(self, callee: Callee, recipes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+        """Load entries by recipe."""
+        return []
+
+    def evict(self, loader: str, key: str) -> list[list[str]]:
+        """Drop entries."""
+        return []
+
+    # Life -----------------------------------------------------------------------------------------------------------
+
+    def forked(self) -> None:
+        """This process was forked from the runner."""
+        self._reset.reseed_after_fork()
+
+    def close(self) -> None:
+        """The runner ends."""
+
+
+class _Blobs:
+    """A blob store, as bundles ask it."""
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+
+    def open_blob(self, digest: str) -> bytes:
+        """The bytes of a blob."""
+        return self._store.get(digest)
+
+    def blob_path(self, digest: str) -> Path:
+        """A file that holds them."""
+        return self._store.path(digest)
+
+
+def make_store(config: ReplicaConfig, cache: str) -> BlobStore:
+    """Where the replica's values and files are: a folder of this host, or behind the hub's API."""
+    remote = HttpBlobs(config.hub, config.token, os.path.join(cache, "blobs"))
+    if config.blobs is None:
+        return remote
+    return LocalBlobs(config.blobs, manifests=remote.manifest)
+
+
+def _codes(config: ReplicaConfig) -> Path | None:
+    """Where compiled modules are kept for all runners of this user on this host."""
+    return None if config.blobs is None else Path(config.blobs).parent / "compiled"
+
+
+def _interface(found: Any, fn: Callable[..., Any]) -> Interface:
+    known = getattr(found, "interface", None)
+    return known if isinstance(known, Interface) else Interface.of(fn)
+
+
+def _is_public(name: str) -> bool:
+    return name.count(".") <= 1 and not any(part.startswith("_") for part in name.split("."))
+
+
+def make(settings: RunnerSettings, place: Place) -> Workshop:
+    """The workshop of a runner."""
+    return RealWorkshop(settings, place)
