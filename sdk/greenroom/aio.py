@@ -24,7 +24,6 @@ from greenroom.hub_errors import HubError, HubGone, Unreachable, refused
 from greenroom.hubs import Hub, recover_local_hub
 from greenroom.link import PATIENCE, Operation
 from greenroom.operations import path_to
-from greenroom.profiles import EPHEMERAL
 from greenroom.websocket import Frames, agreed, handshake
 
 T = TypeVar("T")
@@ -223,7 +222,7 @@ class AsyncLink:
         state = self.hub.state
         if state is None:
             return
-        if self.hub.name.startswith(EPHEMERAL):
+        if not self.hub.lasting:
             raise HubGone() from fault
         self.hub = await asyncio.to_thread(recover_local_hub, state)
 

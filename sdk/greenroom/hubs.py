@@ -31,6 +31,7 @@ STOP_TIMEOUT: Final = 60.0
 """Seconds until a hub that was told to stop must be gone: running calls get 10 s to notice, then 10 s more."""
 
 _POLL: Final = 0.004  # A hub starts in 300 ms; looking 250 times a second costs nothing beside it.
+_PAUSE: Final = 0.05
 _NEEDED: Final = ("aiohttp", "pydantic", "pydantic_settings", "structlog")  # Of the extra, what no hub serves without.
 _UNWANTED: Final = frozenset(
     (
@@ -54,6 +55,9 @@ class Hub(NamedTuple):
     """Folder of its blobs, where it is on this host."""
     state: StateFolder | None = None
     """For the local hub and ephemeral ones."""
+
+    lasting: bool = True
+    """Whether it, and what it keeps, is there after this command."""
 
     def connect(self) -> Connection:
         """A new connection; nothing is sent before the first request."""
@@ -213,15 +217,16 @@ def _locked(state: StateFolder) -> Iterator[None]:
 def _settled(state: StateFolder) -> HubRecord | None:
     """The record of a hub that answers, once nothing is on its way up or down; None if there is none."""
     deadline = time.monotonic() + STOP_TIMEOUT
-    while (record := state.record()) is not None:
-        if _answers(record):
+    while True:
+        record = state.record()
+        if record is not None and _answers(record):
             return record
-        if not alive(record.pid, record.started):
+        if not state.held and not (record is not None and alive(record.pid, record.started)):
             return None
         if time.monotonic() > deadline:
-            raise DidNotStart(f"(process {record.pid}) runs but takes no connections", last_words(state.log), state.log)
-        time.sleep(0.05)
-    return None
+            who = f" (process {record.pid})" if record is not None else ""
+            raise DidNotStart(f"{who} runs but takes no connections".strip(), last_words(state.log), state.log)
+        time.sleep(_PAUSE)
 
 
 def _may_stay(record: HubRecord, state: StateFolder, say: Say) -> bool:
@@ -329,10 +334,10 @@ def last_words(log: str, lines: int = 12) -> str:
 
 
 def stop_hub(hub: Hub, *, purge: bool = False) -> None:
-    """Tell a hub of this host to end, and wait until its process is gone.
+    """Tell a hub of this host to end, and wait until its process is gone; one that does not listen is ended by signal.
 
     Raises:
-        HubError: It does not end in time.
+        HubError: It refuses, or does not end in time.
     """
     record = hub.state.record() if hub.state is not None else None
     connection = hub.connect()
@@ -340,6 +345,11 @@ def stop_hub(hub: Hub, *, purge: bool = False) -> None:
         answer = connection.request(
             Request("POST", "/api/hub/stop", b'{"purge": %s}' % (b"true" if purge else b"false"))
         )
+    except HubError:
+        if record is None or not alive(record.pid, record.started):
+            raise
+        _kill(record)
+        return
     finally:
         connection.close()
     if answer.status >= 300:
@@ -388,7 +398,7 @@ def start_ephemeral(say: Say = lambda line: None) -> Hub:
         raise
     if not _ephemeral:
         atexit.register(end_ephemeral)
-    hub = _ephemeral[os.getpid()] = _found(record, state)._replace(name="ephemeral hub")
+    hub = _ephemeral[os.getpid()] = _found(record, state)._replace(name="ephemeral hub", lasting=False)
     return hub
 
 

@@ -10,7 +10,6 @@ from typing import Final, TypeAlias, TypeVar
 from greenroom.http import Connection, Head, HttpFault, Request, Response
 from greenroom.hub_errors import HubError, HubGone, Unreachable, refused
 from greenroom.hubs import Hub, recover_local_hub
-from greenroom.profiles import EPHEMERAL
 from greenroom.websocket import WebSocket, open_websocket
 
 T = TypeVar("T")
@@ -142,7 +141,7 @@ class Link:
         state = self.hub.state
         if state is None:
             return
-        if self.hub.name.startswith(EPHEMERAL):
+        if not self.hub.lasting:
             raise HubGone() from fault
         self.hub = recover_local_hub(state)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import socket
@@ -61,6 +62,21 @@ class StateFolder(NamedTuple):
     def outputs(self) -> str:
         """Where files that executions return keep their names."""
         return os.path.join(self.path, "outputs")
+
+    @property
+    def held(self) -> bool:
+        """Whether a hub's process has the log open, also while it starts or stops and there is no record."""
+        try:
+            descriptor = os.open(os.path.join(self.path, "log.sqlite.lock"), os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(descriptor)
 
     def make(self) -> None:
         """Create it for this user alone.

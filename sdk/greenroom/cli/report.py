@@ -174,7 +174,8 @@ def _traceback(failure: Mapping[str, Any], cwd: str) -> Iterable[str]:
         message = str(failure.get("message") or "").rstrip().split("\n")
         return [f"  {line}" for line in message[1:]]
     lines = own_paths(text, cwd).split("\n")
-    return lines[1:] if lines[0].startswith("Traceback ") else lines
+    lines = lines[1:] if lines[0].startswith("Traceback ") else lines
+    return lines if lines != [failure_line(failure)] else []  # No frames: the first line has said it all.
 
 
 def _call_text(call: Mapping[str, Any] | None) -> str:

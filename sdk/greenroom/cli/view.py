@@ -9,6 +9,7 @@ from greenroom.cli.progress import QUIET, Event, NodeView, Progress
 from greenroom.cli.report import header, last_line, node_line, warning_lines
 from greenroom.cli.screen import PlainScreen
 from greenroom.cli.tap import Tap
+from greenroom.cli.words import many
 
 WAIT_SHOWN: Final = 1.0
 """Seconds of waiting above which the reason is told."""
@@ -16,6 +17,8 @@ WAIT_SHOWN: Final = 1.0
 _FIRST_SIGN: Final = 5.0  # Seconds until a plain screen hears of a map that is still under way; then twice as late.
 _LATEST_SIGN: Final = 60.0
 _HEADER_DELAY: Final = 0.15  # Seconds that the header waits for the hub to say how many replicas are warm.
+_FAILURE_HELD: Final = 0.5  # Seconds in which an execution ends after the failure that ends it.
+_NOT_RUN: Final = frozenset({"skipped", "aborted"})
 _SHOWN: Final = 12
 """Lines of nodes in a live region; what ends scrolls up and stays."""
 
@@ -40,6 +43,8 @@ class View:
         self._tap = Tap(progress.execution, color=screen.color)
         self._begun = clock()
         self._notices = 0
+        self._failed: dict[str, float] = {}
+        """Failed nodes whose line is held back, and since when."""
         self._told_waits: set[tuple[str, str]] = set()
         self._signs: dict[str, float] = {}
         self._status_at = self._begun
@@ -53,9 +58,7 @@ class View:
             if kind == "log":
                 lines.extend(self._tap.take(event, self._address(event), self._clock()))
             elif kind == "node_ended":
-                node = self.progress.node(event["node"])
-                if node.what not in QUIET:
-                    lines.append(node_line(node))
+                lines.extend(self._ended(self.progress.node(event["node"])))
             elif kind == "status":
                 self._status_at = self._clock()
         lines = self._fresh_notices() + lines
@@ -67,7 +70,7 @@ class View:
     def tick(self) -> None:
         """Show what is due because time has passed."""
         now = self._clock()
-        lines = self._tap.tick(now)
+        lines = self._tap.tick(now) + self._overdue(now)
         if not self._headed and now - self._begun > _HEADER_DELAY:
             lines = self._header() + lines
         running = self.progress.running
@@ -81,9 +84,39 @@ class View:
         """Show a line of the client's own."""
         self._screen.write([*self._header(), text])
 
+    def _ended(self, node: NodeView) -> list[str]:
+        """A node's last line: at once if it succeeded; a failure is told with the execution's, unless that goes on."""
+        if node.what in QUIET or node.outcome in _NOT_RUN:
+            return []
+        if node.outcome == "failed":
+            self._failed[node.id] = self._clock()
+            return []
+        return [node_line(node)]
+
+    def _overdue(self, now: float) -> list[str]:
+        """Failures that the execution has survived for a moment."""
+        due = [id for id, since in self._failed.items() if now - since > _FAILURE_HELD]
+        for id in due:
+            del self._failed[id]
+        return [node_line(self.progress.nodes[id]) for id in due]
+
+    def _last_nodes(self) -> list[str]:
+        """Failures that the end's own report does not tell, and how many nodes never had their turn."""
+        end = self.progress.end or {}
+        told = end.get("failed_node") if end.get("failure") else None
+        lines = [node_line(self.progress.nodes[id]) for id in self._failed if id != told]
+        self._failed.clear()
+        left = [
+            node.id for node in self.progress.nodes.values() if node.outcome == "aborted" and node.what not in QUIET
+        ]
+        if left:
+            names = ", ".join(left[:3]) + (", ..." if len(left) > 3 else "")
+            lines.append(f" --  {many(len(left), 'node')} not run: {names}")
+        return lines
+
     def finish(self, more: Iterable[str] = ()) -> None:
         """Show the last lines: what was held back, warnings, `more`, and how it ended."""
-        lines = self._header() + self._fresh_notices() + self._tap.finish()
+        lines = self._header() + self._fresh_notices() + self._tap.finish() + self._last_nodes()
         self._screen.close()
         self._screen.write([*lines, *warning_lines(self.progress), *more, last_line(self.progress)])
 

@@ -96,7 +96,26 @@ def test_a_line_a_node():
 
     lines = scene.on(started("b", what="branch"), ended("b"), started("a"), ended("a"), ended("c", "skipped"))
 
-    assert lines == [" ok  a             0 ms", " --  c             skipped"]
+    assert lines == [" ok  a             0 ms"]
+
+
+def test_a_failure_is_told_by_the_end_or_soon():
+    """
+    The end's own report tells the failure that ended it; one that the execution survives is told in a moment.
+    """
+    scene = Scene()
+    scene.on(STATUS, started("a"), started("b"))
+    failed = {**ended("a", "failed"), "failure": {"type": "E", "message": "x"}}
+
+    lines = [scene.on(failed), scene.later(0.3), scene.later(0.3), scene.later(0.3)]
+    scene.on({**ended("b", "failed"), "failure": {"type": "F", "message": "y"}}, ended("c", "aborted"))
+    scene.on(
+        {"kind": "execution_ended", "outcome": "failed", "failure": {"type": "F"}, "failed_node": "b", "seconds": 1}
+    )
+    scene.view.finish()
+
+    assert lines == [[], [], [" FAIL a  E: x   (0 ms)"], []]
+    assert scene.screen.taken() == [" --  1 node not run: c", "FAIL 1.0 s"]
 
 
 def test_a_wait_is_told_once_it_is_long():

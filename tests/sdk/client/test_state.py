@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -158,3 +159,16 @@ def test_an_ended_process_is_not_alive():
     gone = alive(process.pid, time.time())
 
     assert (waiting, gone) == (False, False)
+
+
+def test_a_log_that_is_open_is_held(tmp_path):
+    """
+    A hub on its way down has removed its record already, and still has the log.
+    """
+    folder = StateFolder(str(tmp_path))
+    before = folder.held
+    with open(tmp_path / "log.sqlite.lock", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        during = folder.held
+
+    assert (before, during, folder.held) == (False, True, False)
