@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from greenroom.bundling.listing import Listed, Listing, list_folder
-from greenroom.bundling.modules import Found, Modules, package_of, suffixes
+from greenroom.bundling.modules import OWN, Found, Modules, package_of, suffixes
 from greenroom.bundling.packages import Outside, OutsidePackages
 from greenroom.bundling.places import Layout
 from greenroom.bundling.snapshot import mtime_of
@@ -105,15 +105,13 @@ class Reach:
 
     def _imported_here(self) -> Iterator[_Module]:
         prefix = f"{self._root}/"
+        python = tuple(f"{folder}/" for folder in {sys.prefix, sys.base_prefix} - {str(self._root)})
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
-            if (
-                not isinstance(file, str)
-                or not file.startswith(prefix)
-                or name == "__main__"
-                or "site-packages" in file
-            ):
+            if not isinstance(file, str) or not file.startswith(prefix) or name == "__main__":
                 continue
+            if file.startswith(python) or "site-packages" in file or name.partition(".")[0] in OWN:
+                continue  # An interpreter may lie there too: in a home folder it often does.
             path = file[len(prefix) :]
             if self._take(path):
                 yield _Module(name, Found(path, (os.path.dirname(path),) if hasattr(module, "__path__") else ()))

@@ -10,7 +10,18 @@ from opcode import opmap
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from greenroom.compat.names import DIRECTORY_FORMATS, FORMATS, KNOWN, OTHERS, TOPS, VERSIONS, home_of, remedy_for
+from greenroom.compat.names import (
+    DIRECTORY_FORMATS,
+    EXACT,
+    FORMATS,
+    KNOWN,
+    OTHERS,
+    PASSED_ON,
+    TOPS,
+    VERSIONS,
+    home_of,
+    remedy_for,
+)
 
 if TYPE_CHECKING:
     from importlib.abc import Loader as _Loader
@@ -50,7 +61,9 @@ def served(module: str, name: str) -> Any:
     from greenroom.compat.placeholder import stand_in
 
     nothing = (module, name) in OTHERS or module.partition(".")[0] in ("flytekitplugins", "flyte")
-    found = None if nothing else ours(name)
+    if name in PASSED_ON and not nothing:
+        return importlib.import_module(PASSED_ON[name])
+    found = None if nothing else ours(EXACT.get((module, name), name))
     return stand_in(module, name, remedy_for(module, name)) if found is None else found
 
 

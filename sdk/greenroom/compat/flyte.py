@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from greenroom.dynamic import dynamic as _dynamic
+from greenroom.eager import eager as _eager
 from greenroom.environment import ActorEnvironment as _ActorEnvironment
 from greenroom.options import Retry as _Retry
 from greenroom.task import task as _task
@@ -39,11 +40,11 @@ def _as_flyte(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _decorator(original: Callable[..., Any], **always: Any) -> Callable[..., Any]:
+def _decorator(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def decorate(*function: Any, **options: Any) -> Any:
         # `@task` alone gets no options there, and is told ours here: so the function is decorated in a second step.
-        made = original(**{**_as_flyte(options), **always})
+        made = original(**_as_flyte(options))
         return made(*function) if function else made
 
     decorate.__module__ = __name__
@@ -52,8 +53,7 @@ def _decorator(original: Callable[..., Any], **always: Any) -> Callable[..., Any
 
 task = _decorator(_task)
 dynamic = _decorator(_dynamic)
-eager = _decorator(_task, execution_mode="eager")
-eager.__name__ = eager.__qualname__ = "eager"
+eager = _decorator(_eager)
 
 
 class ActorEnvironment(_ActorEnvironment):

@@ -18,8 +18,13 @@ TOPS: Final = frozenset({"flytekit", "flytekitplugins", "union", "unionai"})
 
 HOMES: Final[Mapping[str, str]] = {
     "greenroom.compat.flyte": "task dynamic eager ActorEnvironment CachePolicy logger load_implicit_plugins",
+    "greenroom.compat.contexts": "FlyteContext FlyteContextManager timeit",
     "greenroom.task": "ActorTask Task DynamicTask",
-    "greenroom.workflow": "workflow WorkflowBase Workflow WorkflowFailurePolicy",
+    "greenroom.workflow": "workflow WorkflowBase Workflow WorkflowFailurePolicy FailedNode",
+    "greenroom.imperative": "ImperativeWorkflow",
+    "greenroom.actor_cache": "actor_cache",
+    "greenroom.types": "BatchSize HashMethod StructuredDataset kwtypes",
+    "greenroom.testing": "task_mock patch",
     "greenroom.mapping": "map_task map",
     "greenroom.conditions": "conditional",
     "greenroom.launch_plan": "LaunchPlan",
@@ -53,7 +58,6 @@ RENAMED: Final[Mapping[str, str]] = {
     "PythonFunctionTask": "Task",
     "PythonTask": "Task",
     "AsyncPythonFunctionTask": "Task",
-    "ImperativeWorkflow": "ImperativeWorkflow",
     "PythonFunctionWorkflow": "Workflow",
     "array_node_map_task": "map_task",
     "FlyteError": "FailedNode",
@@ -89,6 +93,21 @@ FORMATS: Final[Mapping[str, str]] = {
 """Files of a format: `CSVFile` is `File["csv"]`."""
 
 DIRECTORY_FORMATS: Final[Mapping[str, str]] = {"TensorboardLogs": "tensorboard", "TFRecordsDirectory": "tfrecord"}
+
+EXACT: Final[Mapping[tuple[str, str], str]] = {
+    ("flytekit", "Workflow"): "ImperativeWorkflow",
+    ("union", "Workflow"): "ImperativeWorkflow",
+    ("unionai", "Workflow"): "ImperativeWorkflow",
+}
+"""Names that mean something else in one module than elsewhere."""
+
+PASSED_ON: Final[Mapping[str, str]] = {
+    "directory": "flytekit.types.directory",
+    "file": "flytekit.types.file",
+    "iterator": "flytekit.types.iterator",
+    "context_manager": "flytekit.core.context_manager",
+}
+"""Modules that another module of theirs has as a name."""
 
 OTHERS: Final = frozenset({("flytekit.core.utils", "Directory"), ("flytekit.extend", "Image")})
 """Names that mean something else in these modules than elsewhere: not served."""
@@ -131,8 +150,6 @@ REMEDIES: Final[Mapping[str, str]] = {
     "SensorEngine": "wait in a @task with a timeout, or look on a schedule",
     "BaseSensor": "wait in a @task with a timeout, or look on a schedule",
     "FileSensor": "wait in a @task with a timeout, or look on a schedule",
-    "FlyteContextManager": "use greenroom.current_context() for what a call may know",
-    "FlyteContext": "use greenroom.current_context() for what a call may know",
     "new_context": "use greenroom.current_context() for what a call may know",
     "Artifact": "return the value as an output, and pass it on as an input",
     "TypeEngine": "register a transformer with greenroom.types",

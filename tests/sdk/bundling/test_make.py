@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
+import sys
 from pathlib import Path
 
 import pytest
@@ -333,6 +335,27 @@ def test_a_notebooks_folder(project: Project, monkeypatch: pytest.MonkeyPatch) -
 
     assert (bundle.module, bundle.manifest.roots) == ("", ("notebooks", ""))
     assert {file.path for file in bundle.manifest.files} == {"pyproject.toml", "helpers.py", "notebooks/a.ipynb"}
+
+
+def test_a_notebook_outside_any_project(project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    In a folder that is no project, the modules that were imported from it are taken, and theirs; no interpreter is.
+    """
+    project.write({"greenroom_test_helper.py": "import greenroom_test_deeper\n", "greenroom_test_deeper.py": ""})
+    project.write({"unrelated.py": "", "miniconda/lib/greenroom_test_lib.py": ""})
+    monkeypatch.syspath_prepend(project.folder / "miniconda/lib")
+    monkeypatch.syspath_prepend(project.folder)
+    monkeypatch.setattr("sys.base_prefix", str(project.folder / "miniconda"))
+    names = ("greenroom_test_helper", "greenroom_test_lib", "greenroom_test_deeper")
+    try:
+        for name in names[:2]:
+            importlib.import_module(name)
+        bundle = project.bundle(".")
+    finally:
+        for name in names:
+            sys.modules.pop(name, None)
+
+    assert [file.path for file in bundle.manifest.files] == ["greenroom_test_deeper.py", "greenroom_test_helper.py"]
 
 
 def test_blobs_are_what_they_are_called(project: Project) -> None:

@@ -222,4 +222,39 @@ def test_the_documents_programs_import(tmp_path: Path) -> None:
     from greenroom.compat.placeholder import Placeholder
 
     missing = [name for name in names.split() if isinstance(getattr(union, name), Placeholder)]
-    assert missing in ([], ["actor_cache"])
+    assert missing == []
+
+
+def test_shims_for_what_programs_reach_for() -> None:
+    """
+    The context manager, its places for files, timing and mocks are there; what only Flyte's inside can do says so.
+    """
+    scope = run(
+        "from flytekit import FlyteContextManager, Workflow, workflow\n"
+        "from flytekit.core.context_manager import FlyteContext\n"
+        "from flytekit.core.utils import timeit\n"
+        "from flytekit.testing import task_mock\n"
+        "from flytekit.extend import context_manager\n"
+        "from flytekit import file\n"
+        "context = FlyteContextManager.current_context()\n"
+        "seen = []\n"
+        "@workflow\ndef wf():\n    seen.append(FlyteContextManager.current_context().compilation_state)\n"
+        "@timeit('x')\ndef timed(): return 3\n"
+        "three = timed()\n"
+    )
+    access = scope["context"].file_access
+
+    assert Path(access.get_random_local_directory()).is_dir()
+    path = Path(access.get_random_local_path("a/b.csv"))
+    assert (path.name, path.parent.is_dir(), path.exists()) == ("b.csv", True, False)
+    assert access.is_remote("s3://x/y")
+    assert not access.is_remote("/x")
+    assert scope["context"].compilation_state is None
+    assert scope["seen"][0].nodes == []
+    assert scope["context"].user_space_params.working_directory == scope["context"].execution_state.working_dir
+    assert (scope["three"], scope["file"].FlyteFile) == (3, File)
+    assert scope["Workflow"].__name__ == "ImperativeWorkflow"
+    with pytest.raises(
+        NotImplementedError, match=r"file_access\.put_data is not part of Greenroom: take files as File"
+    ):
+        access.put_data("a", "b")
