@@ -111,7 +111,7 @@ def unpack(value: Value | memoryview) -> Plain:
     """
     try:
         return msgpack.unpackb(value, strict_map_key=False, unicode_errors="surrogatepass")
-    except (ValueError, msgpack.UnpackException, RecursionError) as fault:
+    except (ValueError, TypeError, msgpack.UnpackException, RecursionError) as fault:  # TypeError: a list as key.
         raise ValueFault(f"not a value: {type(fault).__name__}: {fault}") from fault
 
 

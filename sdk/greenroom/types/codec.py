@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgpack
 
-from greenroom.errors import BadText, CyclicValue, NotReadable, TooDeep, TypeMismatch
+from greenroom.errors import CyclicValue, NotReadable, TooDeep, TypeMismatch
 from greenroom.types.spec import TypeSpec
 from greenroom_core.refs import read_ref
 from greenroom_core.values import (
@@ -305,11 +305,6 @@ def given_plain(plain: Plain) -> str:
     if bounds is not None and bounds[0] == Ext.PICKLE:
         return f"a pickled {unpack(value[bounds[1] : bounds[1] + bounds[2]])[0]}"
     return f"{preview(value)} ({kind_of(value)})"
-
-
-def bad_text(name: str, fault: TypeMismatch, text: str) -> BadText:
-    """The error about what somebody typed for the input or option `name`."""
-    return BadText(name + fault.path, fault.expected, fault.given if fault.path else repr(text), fault.hint)
 
 
 def endless(name: str, obj: Any) -> CyclicValue | TooDeep:

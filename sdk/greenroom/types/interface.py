@@ -132,7 +132,7 @@ class Interface:
         def decode(payload: bytes, store: BlobStore) -> dict[str, Any]:
             try:
                 plains = _unpack(header + payload, strict_map_key=False, unicode_errors="surrogatepass")
-            except (ValueError, msgpack.UnpackException) as fault:
+            except (ValueError, TypeError, msgpack.UnpackException) as fault:
                 raise NotReadable("call's inputs", f"{len(readers)} values are expected: {fault}") from fault
             done: dict[str, Any] = {}
             try:

@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 from greenroom.errors import BadText, TypeMismatch, ValueProblem
-from greenroom.types.codec import bad_text
 from greenroom.types.registry import codec_for
 
 
@@ -29,7 +28,7 @@ def parse_text(annotation: Any, text: str, name: str = "value") -> Any:
     try:
         return codec_for(annotation).from_text(text)
     except TypeMismatch as fault:
-        raise bad_text(name, fault, text) from None
+        raise BadText(name + fault.path, fault.expected, fault.given, fault.hint) from None
     except ValueProblem as fault:
         raise BadText(name, codec_for(annotation).name, repr(text), str(fault)) from None
 

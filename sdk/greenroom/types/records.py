@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_origin
 
 from greenroom.errors import NotReadable, TypeMismatch, ValueProblem
 from greenroom.types.codec import Codec, ExtType, extension, given, given_plain, type_name
@@ -31,6 +31,9 @@ class RecordCodec(Codec):
 
     def __init__(self, of: Any, name: str, fields: tuple[Field, ...], build: Callable[[dict[str, Any]], Any]) -> None:
         self._of, self.name, self._fields, self._build = of, name, fields, build
+        self._bases = tuple(base for base in getattr(of, "__mro__", ())[1:] if _is_record(base))
+        # One that may stand where another record is declared says which it is.
+        self._tag = f"{of.__module__}:{of.__qualname__}" if self._bases and _found_again(of) else None
         self.classes = (of,)
         self.natives = frozenset({dict, int(Ext.TAGGED)})
         self._by_name = {field.name: field for field in fields}
@@ -44,12 +47,15 @@ class RecordCodec(Codec):
     def to_plain(self, obj: Any, store: BlobStore) -> Plain:
         """The fields by name; of a subclass its name too, so that it comes back as that."""
         if type(obj) is self._of:
-            return self._written(obj, store)
+            return self._tagged(self._written(obj, store))
         if isinstance(obj, self._of):
             return self._subclass_to_plain(obj, store)
         if type_name(type(obj)) == type_name(self._of):  # The same class, as an older load of its module made it.
-            return self._written(obj, store)
+            return self._tagged(self._written(obj, store))
         raise TypeMismatch(self.name, given(obj))
+
+    def _tagged(self, plain: Plain) -> Plain:
+        return plain if self._tag is None else extension(Ext.TAGGED, [self._tag, plain])
 
     def _written(self, obj: Any, store: BlobStore) -> Plain:
         plain: dict[str, Plain] = {}
@@ -75,12 +81,10 @@ class RecordCodec(Codec):
 
         kind = type(obj)
         codec = codec_for(kind)
-        if isinstance(codec, RecordCodec) and codec is not self and _found_again(kind):
-            return extension(Ext.TAGGED, [f"{kind.__module__}:{kind.__qualname__}", codec.to_plain(obj, store)])
-        if isinstance(codec, RecordCodec):
+        if isinstance(codec, RecordCodec) and codec._tag is None:
             from greenroom.types.opaque import pickled
 
-            return pickled(obj, store)
+            return pickled(obj, store)  # Its fields alone would not say what it is.
         return codec.to_plain(obj, store)
 
     def from_plain(self, plain: Plain, store: BlobStore) -> Any:
@@ -120,6 +124,8 @@ class RecordCodec(Codec):
         """Read a subclass, or an object that was pickled."""
         if type(plain) is ExtType and plain.code == Ext.TAGGED:
             tag, inner = unpack(plain.data)
+            if tag == self._tag:
+                return self.from_plain(inner, store)
             kind = _class_named(tag)
             if isinstance(kind, type) and isinstance(self._of, type) and issubclass(kind, self._of):
                 from greenroom.types.registry import codec_for
@@ -143,7 +149,8 @@ class RecordCodec(Codec):
             fields = tuple(Member(field.name, field.codec.describe(), field.required) for field in self._fields)
         finally:
             self._describing = False
-        return TypeSpec("record", self.name, fields=fields)
+        bases = [type_name(base) for base in self._bases]
+        return TypeSpec("record", self.name, fields=fields, options={"bases": bases} if bases else {})
 
     def from_json(self, json: Any) -> Any:
         """A JSON object with the fields."""
@@ -169,7 +176,7 @@ class NamedTupleCodec(RecordCodec):
     def describe(self) -> TypeSpec:
         """The type as plain data; its parts are reached by number too."""
         spec = super().describe()
-        return spec._replace(options={"places": True}) if spec.kind == "record" else spec
+        return spec._replace(options={**spec.options, "places": True}) if spec.kind == "record" else spec
 
 
 class TypedDictCodec(RecordCodec):
@@ -273,10 +280,21 @@ def named_tuple_codec(of: Any, arguments: tuple[Any, ...], name: str) -> Codec:
 
 def typed_dict_codec(of: Any, arguments: tuple[Any, ...], name: str) -> Codec:
     """The codec of a typed dict."""
-    names = sorted(of.__required_keys__ | of.__optional_keys__)
-    hints = _field_types(of, arguments, name, names)
-    fields = tuple(Field(part, hints[part], part in of.__required_keys__) for part in hints)
+    from greenroom.types.resolve import hints_of
+
+    hints = hints_of(of, name)
+    names = [part for part in hints if part in of.__required_keys__ or part in of.__optional_keys__]
+    codecs = _field_types(of, arguments, name, names)
+    fields = tuple(Field(part, codecs[part], _is_key_required(of, part, hints[part])) for part in names)
     return TypedDictCodec(of, name, fields)
+
+
+def _is_key_required(of: Any, key: str, annotation: Any) -> bool:
+    """What the annotation says itself, which Python overlooks where annotations are text."""
+    word = getattr(get_origin(annotation), "__name__", None) or str(get_origin(annotation))
+    if word.endswith("NotRequired"):
+        return False
+    return word.endswith("Required") or key in of.__required_keys__
 
 
 def _field_types(of: Any, arguments: tuple[Any, ...], name: str, fields: Sequence[str]) -> dict[str, Codec]:
@@ -286,6 +304,11 @@ def _field_types(of: Any, arguments: tuple[Any, ...], name: str, fields: Sequenc
 
     meanings, hints = type_arguments(of, arguments), hints_of(of, name)
     return {part: codec_in(substituted(hints.get(part, Any), meanings), f"{name}.{part}") for part in fields}
+
+
+def _is_record(kind: type) -> bool:
+    names = ("__dataclass_fields__", "__attrs_attrs__", "__pydantic_fields__")
+    return any(name in vars(kind) for name in names) and kind.__name__ != "BaseModel"
 
 
 def _found_again(kind: type) -> bool:

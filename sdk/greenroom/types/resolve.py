@@ -123,11 +123,12 @@ def _culprit(obj: Any, what: str, scope: _Scope, fault: Exception) -> tuple[str,
     for owner in reversed(obj.__mro__) if isinstance(obj, type) else (obj,):
         annotations.update(inspect.get_annotations(owner))
     for name, annotation in annotations.items():
-        if isinstance(annotation, str):
-            try:
-                eval(annotation, {}, scope)
-            except Exception as cause:
-                return f"{what}, {name!r}", f"annotation {annotation!r} cannot be resolved: {cause}{_remedy(cause)}"
+        meaning = annotation
+        try:
+            while isinstance(meaning, str):  # Text in text: quotes where annotations are text already.
+                meaning = eval(meaning, {}, scope)
+        except Exception as cause:
+            return f"{what}, {name!r}", f"annotation {meaning!r} cannot be resolved: {cause}{_remedy(cause)}"
     return what, f"its annotations cannot be resolved: {fault}{_remedy(fault)}"
 
 

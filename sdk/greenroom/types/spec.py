@@ -30,8 +30,8 @@ class TypeSpec(NamedTuple):
     fields: tuple[Member, ...] = ()
     """Of a record."""
     options: Mapping[str, Any] = {}
-    """`values` and `names` of an enum or literal, `format` of a file, `columns` of a table, `bases` of a pickled class,
-    `any_length` of a tuple, `places` of a record that is a tuple too."""
+    """`values` and `names` of an enum or literal, `format` of a file, `columns` of a table, `bases` of a class (names),
+    `open` of a pickled class that others may belong to, `any_length` of a tuple, `places` of a named tuple."""
 
     @property
     def nullable(self) -> bool:
@@ -225,7 +225,9 @@ def _dict_fits(expected: TypeSpec, given: TypeSpec) -> str | None:
 
 
 def _record_fits(expected: TypeSpec, given: TypeSpec) -> str | None:
-    if given.kind == "dict" or (given.kind == "record" and given.name == expected.name):
+    if given.kind == "dict":
+        return None
+    if given.kind == "record" and expected.name in (given.name, *given.options.get("bases", ())):
         return None
     if given.kind != "record":
         return _sentence(expected, given)
