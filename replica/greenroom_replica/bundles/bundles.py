@@ -98,8 +98,14 @@ class Bundles:
         if active is self.current:
             return active
         self._leave()
-        self.tree.switch(manifest)
-        self._enter(active, is_new)
+        try:
+            self.tree.switch(manifest)
+            self._enter(active, is_new)
+        except BaseException:  # A blob is missing, the disk is full: the next call may find it otherwise.
+            self._leave()
+            if is_new:
+                self._known.pop((hash, origin), None)
+            raise
         return active
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from greenroom_replica.bundles import ImportFailed
+from greenroom_replica.bundles import BlobMissing, ImportFailed
 
 from .conftest import Runner
 
@@ -277,6 +277,26 @@ def test_an_import_that_fails_in_the_second_bundle_asks_for_a_fresh_runner(runne
         del warnings._greenroom_test  # type: ignore[attr-defined]
 
     assert caught.value.fresh_runner
+
+
+def test_a_bundle_that_cannot_be_laid_out_does_no_harm(runner: Runner) -> None:
+    """
+    When a blob is missing the other bundles go on, and so does this one once the blob has come.
+    """
+    first = runner.use(PROGRAM)
+    first.module("flow")
+    manifest = runner.manifest({"flow.py": "new = 1\n"})
+    blob = runner.blobs.blob_path(manifest.files[0].digest)
+    content = blob.read_bytes()
+    blob.unlink()
+    path = list(sys.path)
+
+    with pytest.raises(BlobMissing):
+        runner.bundles.activate(manifest.hash, manifest, first.origin)
+    assert runner.bundles.activate(first.hash, first.manifest, first.origin).module("helpers").help_ == "v1"
+    assert sys.path == path
+    runner.blobs.put(content)
+    assert runner.bundles.activate(manifest.hash, manifest, first.origin).module("flow").new == 1
 
 
 def test_a_library_of_the_same_name_does_not_hide_a_module(
