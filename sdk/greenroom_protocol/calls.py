@@ -58,8 +58,18 @@ class Definition(NamedTuple):
 
     @classmethod
     def unpack(cls, body: bytes) -> Definition:
-        """Read what `pack` made."""
-        return cls._make(msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogatepass"))
+        """Read what `pack` made.
+
+        Raises:
+            FrameFault: Not msgpack, or not of a definition's shape.
+        """
+        try:
+            raw = msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogatepass")
+            if not isinstance(raw, list):
+                raise TypeError(f"expected an array, got {type(raw).__name__}")
+            return cls._make(raw)
+        except (ValueError, TypeError, msgpack.UnpackException) as fault:
+            raise FrameFault(f"a definition that cannot be read: {fault}") from fault
 
 
 def digest_of(body: bytes) -> bytes:
@@ -102,10 +112,12 @@ class Outcomes(NamedTuple):
         """Read a `Result`'s body and check that its columns agree.
 
         Raises:
-            FrameFault: Not msgpack, or columns of different lengths.
+            FrameFault: Not msgpack, or columns that no batch can have.
         """
         try:
             raw = msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogatepass")
+            if not isinstance(raw, list):
+                raise TypeError(f"expected an array, got {type(raw).__name__}")
             outcomes = cls._make(raw)
             _check(outcomes)
         except (ValueError, TypeError, msgpack.UnpackException) as fault:
@@ -143,9 +155,19 @@ class Outcomes(NamedTuple):
 
 
 _LARGEST_BATCH: Final = 1 << 20
+_COLUMNS: Final = (
+    (int, list), (int, list), (bytes,), (bytes,), (bytes,), (int,), (bytes,), (bytes,), (dict,), (list,)
+)  # fmt: skip
+_STATUSES: Final = bytes(Status)
+_NUMBERS: Final = frozenset({int})
+_MAPS: Final = frozenset({dict})
 
 
 def _check(outcomes: Outcomes) -> None:
+    """Refuse columns that do not fit together: whoever reads them later relies on it."""
+    for name, column, expected in zip(outcomes._fields, outcomes, _COLUMNS, strict=True):
+        if type(column) not in expected:
+            raise ValueError(f"{name} must be {expected[-1].__name__}, got {type(column).__name__}")
     n = outcomes.size
     if not 0 < n <= _LARGEST_BATCH or len(outcomes.ends) % 4:
         raise ValueError(f"{n} outcomes in a batch")
@@ -153,11 +175,28 @@ def _check(outcomes: Outcomes) -> None:
         "items": n if isinstance(outcomes.items, int) else len(outcomes.items),
         "attempts": n if isinstance(outcomes.attempts, int) else len(outcomes.attempts),
         "statuses": n if len(outcomes.statuses) == 1 else len(outcomes.statuses),
-        "started": len(outcomes.started) // 4,
-        "durations": len(outcomes.durations) // 4,
+        "started": len(outcomes.started) / 4,
+        "durations": len(outcomes.durations) / 4,
     }
     for name, length in lengths.items():
         if length != n:
-            raise ValueError(f"{name} holds {length} of {n} outcomes")
-    if memoryview(outcomes.ends).cast("I")[-1] != len(outcomes.payload):
-        raise ValueError("the last payload does not end where the payloads do")
+            raise ValueError(f"{name} holds {length:g} of {n} outcomes")
+    if outcomes.statuses.translate(None, _STATUSES):
+        raise ValueError("statuses hold one that is unknown")
+    _check_numbers(outcomes)
+    ends = memoryview(outcomes.ends).cast("I").tolist()
+    if ends[-1] != len(outcomes.payload) or ends != sorted(ends):
+        raise ValueError("the payloads do not follow each other to the end")
+    if not _NUMBERS.issuperset(map(type, outcomes.extras)) or not _MAPS.issuperset(map(type, outcomes.extras.values())):
+        raise ValueError("extras must be maps by position")
+    if not _MAPS.issuperset(map(type, outcomes.cache)):
+        raise ValueError("cache must hold maps")
+
+
+def _check_numbers(outcomes: Outcomes) -> None:
+    for name, numbers in (("items", outcomes.items), ("attempts", outcomes.attempts)):
+        told = [numbers] if isinstance(numbers, int) else numbers
+        if not _NUMBERS.issuperset(map(type, told)) or min(told) < 0:
+            raise ValueError(f"{name} must be numbers from 0")
+    if isinstance(outcomes.items, list) and len(set(outcomes.items)) != len(outcomes.items):
+        raise ValueError("an item has two outcomes in one batch")

@@ -7,7 +7,7 @@ by position. Each side flushes what has gathered once a turn of its loop, so bat
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgpack
@@ -301,7 +301,7 @@ def decode(frame: bytes, kinds: Mapping[int, type[Any]], limit: int = MAX_FRAME)
 
 
 def _message(raw: Any, kinds: Mapping[int, type[Any]]) -> Any:
-    if not isinstance(raw, list) or not raw or not isinstance(raw[0], int):
+    if not isinstance(raw, list) or not raw or type(raw[0]) is not int:
         raise FrameFault("a message must be an array that starts with its kind")
     kind = kinds.get(raw[0])
     if kind is None:
@@ -310,30 +310,92 @@ def _message(raw: Any, kinds: Mapping[int, type[Any]]) -> Any:
     shape = _SHAPES[kind]
     if len(fields) != len(shape):
         raise FrameFault(f"a {kind.__name__} message has {len(shape)} fields, got {len(fields)}")
-    for name, expected, field in zip(kind._fields, shape, fields, strict=True):
-        if not isinstance(field, expected) or (isinstance(field, bool) and bool not in expected):
+    for name, (expected, inside), field in zip(kind._fields, shape, fields, strict=True):
+        if type(field) not in expected:
             raise FrameFault(f"{kind.__name__}.{name} must be {_words(expected)}, got {type(field).__name__}")
-    return kind._make(fields)
+        if inside is not None and (wrong := inside(field)) is not None:
+            raise FrameFault(f"{kind.__name__}.{name} {wrong}")
+    message = kind._make(fields)
+    if kind in _PAIRED and len(message.items) != len(message.attempts):
+        counts = f"{len(message.items)} items and {len(message.attempts)} attempts"
+        raise FrameFault(f"a {kind.__name__} message has {counts}")
+    return message
+
+
+_PAIRED: Final = frozenset({Returned, Lost})
 
 
 def _words(types: Sequence[type]) -> str:
     return " or ".join(expected.__name__ for expected in types)
 
 
-_ATOMS: Final[Mapping[str, tuple[type, ...]]] = {
-    "int": (int,),
-    "str": (str,),
-    "bytes": (bytes,),
-    "bool": (bool,),
-    "Items": (int, list),
-    "Attempts": (int, list),
+# What a field's annotation demands, so that grammar and check cannot differ ---------------------------------------
+
+_Inside: TypeAlias = "Callable[[Any], str | None] | None"
+"""Looks into a field of the right type: what is wrong with it, or None."""
+
+
+def _all(kind: type) -> Callable[[Any], str | None]:
+    """Every member of a list is of one type."""
+    taken = frozenset({kind})
+
+    def check(field: Sequence[Any]) -> str | None:
+        return None if taken.issuperset(map(type, field)) else f"must hold {kind.__name__} alone"
+
+    return check
+
+
+def _numbers(field: Any) -> str | None:
+    """Numbers of items or attempts: one, or a list of them; none below zero."""
+    numbers = [field] if type(field) is int else field
+    return (
+        None if _WHOLE.issuperset(map(type, numbers)) and min(numbers, default=0) >= 0 else "must hold numbers from 0"
+    )
+
+
+def _texts(field: Sequence[Any]) -> str | None:
+    """Every member of a list is a list of texts."""
+    sound = all(type(member) is list and _TEXT.issuperset(map(type, member)) for member in field)
+    return None if sound else "must hold lists of str"
+
+
+def _keys(field: Mapping[Any, Any]) -> str | None:
+    return None if _TEXT.issuperset(map(type, field)) else "must have str keys"
+
+
+def _maps(field: Sequence[Any]) -> str | None:
+    """Every member of a list is a map with text keys."""
+    sound = all(type(member) is dict and _TEXT.issuperset(map(type, member)) for member in field)
+    return None if sound else "must hold maps with str keys"
+
+
+def _calls(field: Sequence[Any]) -> str | None:
+    """Every member of a list names a call: execution, node, item, attempt."""
+    sound = all(type(member) is list and list(map(type, member)) == [str, str, int, int] for member in field)
+    return None if sound else "must hold [execution, node, item, attempt]"
+
+
+_WHOLE: Final = frozenset({int})
+_TEXT: Final = frozenset({str})
+_DEMANDS: Final[Mapping[str, tuple[tuple[type, ...], _Inside]]] = {
+    "int": ((int,), None),
+    "str": ((str,), None),
+    "bytes": ((bytes,), None),
+    "bool": ((bool,), None),
+    "Items": ((int, list), _numbers),
+    "Attempts": ((int, list), _numbers),
+    "list[int]": ((list,), _numbers),
+    "list[bytes]": ((list,), _all(bytes)),
+    "list[list[Any]]": ((list,), _calls),
+    "list[list[str]]": ((list,), _texts),
+    "list[Mapping[str, Any]]": ((list,), _maps),
+    "Mapping[str, Any]": ((dict,), _keys),
 }
 
 
-def _shape(kind: type[Any]) -> tuple[tuple[type, ...], ...]:
-    """The types of a message's fields, read from its annotations, so that grammar and check cannot differ."""
+def _shape(kind: type[Any]) -> list[tuple[tuple[type, ...], _Inside]]:
     texts = [str(getattr(text, "__forward_arg__", text)) for text in kind.__annotations__.values()]
-    return tuple(_ATOMS.get(text) or ((list,) if text.startswith("list") else (dict,)) for text in texts)
+    return [_DEMANDS[text] for text in texts]
 
 
 _SHAPES: Final = {kind: _shape(kind) for kind in _NUMBERS}

@@ -48,9 +48,9 @@ class Address:
             ValueError: The text has more than three parts, or its last part is no number.
         """
         parts = text.strip("/").split("/")
-        if not parts[0] or len(parts) > 3:
+        if not all(parts) or len(parts) > 3:
             raise ValueError(f"address {text!r}: expected ID, ID/NODE or ID/NODE/ITEM")
-        if len(parts) == 3 and not parts[2].isdigit():
+        if len(parts) == 3 and not (parts[2].isascii() and parts[2].isdigit()):
             raise ValueError(f"address {text!r}: the item must be a number, got {parts[2]!r}")
         return cls(parts[0], parts[1] if len(parts) > 1 else None, int(parts[2]) if len(parts) == 3 else None)
 
