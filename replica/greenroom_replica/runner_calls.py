@@ -4,34 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import resource
 import socket
-import sys
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import msgpack
 
-from greenroom.context import CallCancelled, Context, Surroundings, enter
-from greenroom.errors import CallExited, CallTimedOut
-from greenroom_core.failure import Cause, Failure
-from greenroom_protocol.calls import Status
+from greenroom.context import CallCancelled, Context, Surroundings, set_current
+from greenroom_core.failure import Cause
 from greenroom_replica.core import talk
-from greenroom_replica.core.page import (
-    CURRENT,
-    DONE,
-    LARGEST,
-    LIMIT,
-    PHASE,
-    STARTED,
-    Page,
-    Phase,
-)
-from greenroom_replica.runner_failures import cause_of, describe, where_now
+from greenroom_replica.core.page import CANCEL, CURRENT, HEAD, LARGEST, LIMIT, PHASE, STARTED, Page, Phase
+from greenroom_replica.runner_outcomes import interrupted, raised, usage
 from greenroom_replica.runner_output import Output
 from greenroom_replica.runner_stop import Stopper, no_interruption
-from greenroom_replica.workshop import Callee, Elsewhere, NotReady, Workshop
+from greenroom_replica.workshop import Callee, Elsewhere, Workshop
 
 KNOCK_AFTER: Final = 1_000_000
 """Nanoseconds that an outcome waits for others to go with it; a call that is expected to last longer goes first."""
@@ -39,8 +26,13 @@ KNOCK_AFTER: Final = 1_000_000
 NOTABLE: Final = 10_000_000
 """Nanoseconds of a call from which on its processor time and memory are worth a figure."""
 
-_SCALE: Final = 1024 if sys.platform.startswith("linux") else 1
+# Plain ints: a member of an enum costs a look-up, in the hottest loop that there is.
+_IMPORTING, _INPUTS, _USER = int(Phase.IMPORTING), int(Phase.INPUTS), int(Phase.USER)
+_ENCODING, _RESETTING = int(Phase.ENCODING), int(Phase.RESETTING)
+_AT_IMPORT, _AT_INPUT, _AT_USER, _AT_RESULT = Cause.INFRASTRUCTURE, Cause.INPUT, Cause.USER, Cause.RESULT
+
 _monotonic = time.monotonic_ns
+_getpid = os.getpid
 
 
 class Lane:
@@ -97,7 +89,7 @@ class Calls:
     def start_order(self) -> None:
         """Calls follow, possibly after a pause: clocks and figures start afresh."""
         self._wall = time.time_ns() // 1000 - _monotonic() // 1000
-        self._usage = _usage()
+        self._usage = usage()
         self.output.skip()
 
     def say(self, message: talk.Report) -> None:
@@ -132,7 +124,7 @@ class Calls:
         callee = lane.callee
         if self._unsent_since and (callee is None or callee.usual > KNOCK_AFTER):
             self.knock()
-        words[PHASE] = Phase.IMPORTING if callee is None else Phase.INPUTS
+        words[PHASE] = _IMPORTING if callee is None else _INPUTS
         words[CURRENT] = serial
         words[STARTED] = begun = _monotonic()
         if words[LIMIT] < serial:
@@ -141,58 +133,56 @@ class Calls:
         context = Context(lane.surroundings, item, attempt, serial)
         extras: dict[str, Any] = {}
         try:
-            status, body = self._invoke(serial, lane, payload, context, extras)
+            status, body = self._run(lane, payload, context, extras)
         except Elsewhere as move:
             words[CURRENT] = words[PHASE] = 0
             self.say(talk.Moved(serial, move.why, move.alone))
             return move.alone
         except CallCancelled as stop:  # It came between two of our own lines.
-            words[PHASE] = Phase.ENCODING
-            status, body = self._stopped(serial, lane, stop)
+            words[PHASE] = _ENCODING
+            status, body = interrupted(lane.callee, stop, self.stopper.stopped(serial))
         duration = _monotonic() - begun
-        if os.getpid() != self.pid:
+        if _getpid() != self.pid:
             self.output.leave()  # User code forked and came back here: that process is nobody's.
         if context._folder is not None:
             context.close()
+        if duration > NOTABLE:
+            self._figures(extras)
         printed = self.output.mark()
         if printed is not None:
             extras["log"] = printed
-        if duration > NOTABLE:
-            self._figures(extras)
-        wall = self._wall + begun // 1000
-        self.finish(serial, lane.callee, wall, duration // 1000, status, body, extras, is_last)
+        self.finish(serial, lane.callee, begun, duration, status, body, extras, is_last)
         return True
 
-    def _invoke(
-        self, serial: int, lane: Lane, payload: bytes, context: Context, extras: dict[str, Any]
-    ) -> tuple[int, bytes]:
-        words = self.words
-        step = Cause.INFRASTRUCTURE
+    def _run(self, lane: Lane, payload: bytes, context: Context, extras: dict[str, Any]) -> tuple[int, bytes]:
+        words, callee = self.words, lane.callee
+        step = _AT_IMPORT
         try:
-            callee = lane.callee or self._prepare(lane)
-            inside = self.workshop.begin(callee, (lane.execution, lane.node, context.item, context.attempt))
-            inside.run(enter, context)
-            step = Cause.INPUT
+            if callee is None:
+                callee = self._prepare(lane)
+            inside = self.workshop.begin(callee, context)
+            inside.run(set_current, context)
+            step = _AT_INPUT
             inputs = callee.decode(payload)
-            step = Cause.USER
-            words[PHASE] = Phase.USER
+            step = _AT_USER
+            words[PHASE] = _USER
             if callee.is_async:
                 result = inside.run(self._await, callee.fn, inputs)
             else:
                 result = inside.run(callee.fn, **inputs)
-            words[PHASE] = Phase.ENCODING
-            step = Cause.RESULT
-            body, warnings = callee.encode(result)
+            words[PHASE] = _ENCODING
+            step = _AT_RESULT
+            body = callee.encode(result)
         except Elsewhere:
             raise
         except BaseException as error:
-            words[PHASE] = Phase.ENCODING
-            return self._failed(serial, lane, error, step)
-        if warnings:
-            extras["warnings"] = list(warnings)
-        if self.stopper.stopped(serial):
-            return self._stopped(serial, lane, None)
-        return Status.SUCCEEDED, body
+            words[PHASE] = _ENCODING
+            return raised(callee, error, step, self.stopper.stopped(context._key))
+        if callee.warnings:
+            extras["warnings"], callee.warnings[:] = list(callee.warnings), ()
+        if words[CANCEL] == context._key and (why := self.stopper.stopped(context._key)) is not None:
+            return interrupted(callee, None, why)
+        return 0, body
 
     def _await(self, fn: Callable[..., Any], inputs: Mapping[str, Any]) -> Any:
         """Run a coroutine function on the runner's own loop, which entries of the actor cache may be bound to."""
@@ -206,7 +196,7 @@ class Calls:
                 loop.run_until_complete(asyncio.wait([task]))
             raise
         finally:
-            _end_others(loop)
+            end_others(loop)
 
     def loop(self) -> asyncio.AbstractEventLoop:
         """The runner's event loop; a new one if user code has closed it."""
@@ -216,101 +206,53 @@ class Calls:
 
     # Outcomes -------------------------------------------------------------------------------------------------------
 
-    def _failed(self, serial: int, lane: Lane, error: BaseException, step: Cause) -> tuple[int, bytes]:
-        why = self.stopper.stopped(serial)
-        if why is not None or isinstance(error, CallCancelled):
-            return self._stopped(serial, lane, error)
-        if isinstance(error, NotReady):
-            step = error.cause
-            error = error.__cause__ or error
-        if isinstance(error, SystemExit) and step is Cause.USER:
-            return self._left(lane, error)
-        cause = cause_of(error) if step is Cause.USER else step
-        return Status.FAILED, self.failure(lane, error, cause).pack()
-
-    def failure(self, lane: Lane, error: BaseException, cause: Cause) -> Failure:
-        """An exception as it travels."""
-        failure = describe(error, cause, self.paths(lane))
-        if cause is not Cause.MEMORY:
-            return failure
-        return _with_details(failure, peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _SCALE)
-
-    def paths(self, lane: Lane) -> Any:
-        """Which frames are the user's, and what the user calls their files."""
-        from greenroom_replica.runner_failures import Paths
-
-        return lane.callee.paths if lane.callee is not None else Paths()
-
-    def _left(self, lane: Lane, error: SystemExit) -> tuple[int, bytes]:
-        """`sys.exit` in a task: fine where nothing is declared to come out and nothing says that it went wrong."""
-        assert lane.callee is not None
-        definition = lane.callee.definition
-        if error.code in (None, 0) and not definition.outputs:
-            return Status.SUCCEEDED, b""
-        exited = CallExited(definition.task, error.code).with_traceback(error.__traceback__)
-        exited.__suppress_context__ = True
-        failure = describe(exited, Cause.EXIT, lane.callee.paths)
-        return Status.FAILED, _with_details(failure, code=_plain(error.code)).pack()
-
-    def _stopped(self, serial: int, lane: Lane, error: BaseException | None) -> tuple[int, bytes]:
-        """The outcome of a call that was told to stop."""
-        why = self.stopper.stopped(serial) or "cancelled"
-        definition = lane.callee.definition if lane.callee is not None else None
-        trace = error.__traceback__ if error is not None else None
-        paths = self.paths(lane)
-        if why == "timed out" and definition is not None and definition.timeout is not None:
-            timed_out = CallTimedOut(definition.task, definition.timeout).with_traceback(trace)
-            failure = describe(timed_out, Cause.TIMEOUT, paths)
-            return Status.FAILED, _with_details(failure, seconds=definition.timeout).pack()
-        where = where_now(trace, paths)
-        failure = Failure(Cause.CANCELLED, "CallCancelled", "cancelled while it ran", where=where)
-        return Status.CANCELLED, failure.pack()
-
     def finish(
         self,
         serial: int,
         callee: Callee | None,
-        started: int,
+        begun: int,
         duration: int,
         status: int,
         body: bytes,
         extras: dict[str, Any],
         is_last: bool,
     ) -> None:
-        """Write an outcome, undo what the call did, and count the outcome."""
+        """Write an outcome, undo what the call did, and count the outcome. Times are monotonic nanoseconds."""
         words, page = self.words, self.page
+        started, took = self._wall + begun // 1000, duration // 1000
         large = len(body) > LARGEST
-        while not large and not page.put(serial, started, duration, status, body, b""):
+        while not large and not page.put(serial, started, took, status, body):
             self.wait_for_room()
-        words[PHASE] = Phase.RESETTING
+        words[PHASE] = _RESETTING
         if callee is not None:
             usual = callee.usual
-            callee.usual = duration * 1000 if usual == 1 << 62 else (7 * usual + duration * 1000) >> 3
+            callee.usual = duration if usual == 1 << 62 else (7 * usual + duration) >> 3
             retire = self.workshop.end(callee, extras)
             if retire is not None:
                 self.retire = retire
             if is_last and (told := self.workshop.telemetry()):
                 extras["cache"] = told
-        if extras or large:
-            packed = _pack(extras)
-            if large or len(packed) > LARGEST - len(body):
-                self.say(talk.Large(serial, started, duration, status, body, packed))
-                self._after(serial)
-                return
-            while not page.amend(packed):
-                self.wait_for_room()
-        page.publish()
-        self._after(serial)
-
-    def _after(self, serial: int) -> None:
-        words = self.words
+        if not extras and not large:
+            words[HEAD] += 1
+        else:
+            self._write_extras(serial, started, took, status, body, extras, large)
         words[CURRENT] = words[PHASE] = 0
-        words[DONE] += 1
-        now = _monotonic()
+        now = begun + duration
         if not self._unsent_since:
             self._unsent_since = now
         elif now - self._unsent_since > KNOCK_AFTER:
             self.knock()
+
+    def _write_extras(
+        self, serial: int, started: int, took: int, status: int, body: bytes, extras: dict[str, Any], large: bool
+    ) -> None:
+        packed: bytes = msgpack.packb(extras, unicode_errors="surrogatepass", default=repr)
+        if large or len(packed) > LARGEST - len(body):
+            self.say(talk.Large(serial, started, took, status, body, packed))
+            return
+        while not self.page.amend(packed):
+            self.wait_for_room()
+        self.words[HEAD] += 1
 
     def wait_for_room(self) -> None:
         """The page is full: the supervisor is asked to read it, and waited for."""
@@ -319,7 +261,7 @@ class Calls:
 
     def _figures(self, extras: dict[str, Any]) -> None:
         """Processor time and memory of a call that took long enough to ask for them."""
-        cpu, peak = _usage()
+        cpu, peak = usage()
         if cpu - self._usage[0] > 0.010:
             extras["cpu_ms"] = round((cpu - self._usage[0]) * 1000, 1)
         if peak - self._usage[1] > 1 << 20:
@@ -328,27 +270,7 @@ class Calls:
         self._usage = (cpu, peak)
 
 
-def _usage() -> tuple[float, int]:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss * _SCALE
-
-
-def _pack(extras: Mapping[str, Any]) -> bytes:
-    packed: bytes = msgpack.packb(extras, unicode_errors="surrogatepass", default=repr)
-    return packed
-
-
-def _with_details(failure: Failure, **details: Any) -> Failure:
-    from dataclasses import replace
-
-    return replace(failure, details={**failure.details, **details})
-
-
-def _plain(code: object) -> object:
-    return code if isinstance(code, int | str) or code is None else repr(code)
-
-
-def _end_others(loop: asyncio.AbstractEventLoop) -> None:
+def end_others(loop: asyncio.AbstractEventLoop) -> None:
     """Cancel what a coroutine has started and not waited for, as `asyncio.run` does at its end."""
     if loop.is_closed():
         return

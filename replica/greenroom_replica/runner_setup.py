@@ -97,7 +97,8 @@ class Place:
         self._environment()
         self.forking_call = False
         """Whether a fork happens right now that shall stay a runner: `isolation="fork"`."""
-        os.register_at_fork(after_in_child=self._in_child)
+        self._mask: set[signal.Signals] = set()
+        os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_child)
 
     def _environment(self) -> None:
         config = self.settings.config
@@ -116,11 +117,20 @@ class Place:
         sys.argv[:] = [""]
         sys.path[:] = [entry for entry in sys.path if entry]  # The current folder is no place to import from.
 
+    def _before_fork(self) -> None:
+        """A SIGTERM that hits the child before its handler is the default one would be forgotten: it waits instead."""
+        self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # type: ignore[assignment]
+
+    def _after_fork(self) -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+
     def _in_child(self) -> None:
         """In a process that user code forked: what belongs to the runner is closed, so that it cannot be harmed."""
         if self.forking_call:
+            self._after_fork()
             return
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._after_fork()
         for fd in self.private:
             with contextlib.suppress(OSError):
                 os.close(fd)

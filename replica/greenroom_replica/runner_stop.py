@@ -11,7 +11,9 @@ from typing import Any, Final
 from greenroom.context import CallCancelled
 from greenroom_replica.core.page import ASKED, CANCEL, CANCEL_WHY, CURRENT, PHASE, STOPPABLE
 
-REASONS: Final = {1: "cancelled", 2: "timed out"}
+CANCELLED: Final = "cancelled"
+TIMED_OUT: Final = "timed out"
+REASONS: Final = {1: CANCELLED, 2: TIMED_OUT}
 
 
 class Stopper:
@@ -46,7 +48,7 @@ class Stopper:
         serial = words[CURRENT]
         if serial and words[CANCEL] == serial and words[PHASE] in STOPPABLE and self.raised_for != serial:
             self.raised_for = serial
-            raise CallCancelled(REASONS.get(words[CANCEL_WHY], "cancelled"))
+            raise CallCancelled(REASONS.get(words[CANCEL_WHY], CANCELLED))
 
     def asked(self, serial: int) -> bool:
         """Whether the call shall stop; notes that it asks, and so wants to stop by itself."""
@@ -60,7 +62,7 @@ class Stopper:
         if words[CANCEL] != serial:
             return None
         if self.raised_for == serial or words[ASKED] == serial:
-            return REASONS.get(words[CANCEL_WHY], "cancelled")
+            return REASONS.get(words[CANCEL_WHY], CANCELLED)
         return None
 
 

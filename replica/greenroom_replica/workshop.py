@@ -6,6 +6,7 @@ import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+from greenroom.context import Context
 from greenroom_core.failure import Cause
 from greenroom_protocol.calls import Definition
 from greenroom_replica.runner_failures import Paths
@@ -35,17 +36,29 @@ class Elsewhere(Exception):
 class Callee:
     """A user's function, ready to be called."""
 
-    __slots__ = ("bundle", "decode", "definition", "encode", "environment", "fn", "is_async", "paths", "usual")
+    __slots__ = (
+        "bundle",
+        "decode",
+        "definition",
+        "encode",
+        "environment",
+        "fn",
+        "is_async",
+        "paths",
+        "usual",
+        "warnings",
+    )
 
     def __init__(
         self,
         definition: Definition,
         fn: Callable[..., Any],
         decode: Callable[[bytes], Mapping[str, Any]],
-        encode: Callable[[Any], tuple[bytes, Sequence[str]]],
+        encode: Callable[[Any], bytes],
         is_async: bool,
         paths: Paths,
         bundle: Any = None,
+        warnings: list[str] | None = None,
     ) -> None:
         self.definition = definition
         self.environment = {**definition.env, **definition.secrets}
@@ -54,7 +67,9 @@ class Callee:
         self.decode = decode
         """A call's payload to its keyword arguments, bound ones included."""
         self.encode = encode
-        """What it returned to a payload, and warnings about it."""
+        """What it returned to a payload."""
+        self.warnings: list[str] = [] if warnings is None else warnings
+        """What `encode` had to say, emptied after each call."""
         self.is_async = is_async
         self.paths = paths
         self.bundle = bundle
@@ -78,7 +93,7 @@ class Workshop(Protocol):
         """Libraries that the callee's code has imported: what a template for it should hold."""
         ...
 
-    def begin(self, callee: Callee, address: tuple[str, str, int, int]) -> contextvars.Context:
+    def begin(self, callee: Callee, context: Context) -> contextvars.Context:
         """A call is about to start: its code's modules and process state are made current.
 
         Returns:

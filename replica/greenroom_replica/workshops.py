@@ -8,12 +8,14 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom import compat
 from greenroom.blobs import LocalBlobs
+from greenroom.context import Context
 from greenroom.errors import GreenroomError
 from greenroom.files import use_store
 from greenroom.remote_blobs import HttpBlobs
@@ -149,28 +151,23 @@ class RealWorkshop:
 
     def _callee(self, definition: Definition, fn: Callable[..., Any], interface: Interface, code: Code) -> Callee:
         store = self._store
-        decode_varying = interface.input_decoder(definition.params)
-        bound = dict(definition.bound)
-        names = list(bound)
-        values = b"".join(bound.values())
-        decode_bound = interface.input_decoder(names) if names else None
+        warnings: list[str] = []
+        encode = partial(interface.encode_outputs, store=store, warn=warnings.append)
+        varying = _reader(interface, definition.params, store)
+        decode = varying
+        if definition.bound:
+            values = b"".join(definition.bound.values())
+            bound = _reader(interface, list(definition.bound), store)
 
-        def decode(payload: bytes) -> Mapping[str, Any]:
-            inputs = decode_varying(payload, store) if definition.params else {}
-            if decode_bound is not None:
-                inputs.update(decode_bound(values, store))  # Anew for each call: a list could be changed by one.
-            return inputs
-
-        def encode(result: Any) -> tuple[bytes, Sequence[str]]:
-            warnings: list[str] = []
-            return interface.encode_outputs(result, store, warnings.append), warnings
+            def decode(payload: bytes) -> Mapping[str, Any]:
+                return {**bound(values), **varying(payload)}  # Anew for each call: a list could be changed by one.
 
         folders = {}
         if code.active is not None:
             folders[str(code.active.folder)] = code.active.origin
         paths = Paths(folders, tuple(definition.secrets.values()))
         is_async = inspect.iscoroutinefunction(inspect.unwrap(fn)) or inspect.iscoroutinefunction(fn)
-        return Callee(definition, fn, decode, encode, is_async, paths, code)
+        return Callee(definition, fn, decode, encode, is_async, paths, code, warnings)
 
     def learned(self, callee: Callee) -> Sequence[str]:
         """Libraries that the callee's code has imported: their modules down to the second level."""
@@ -183,7 +180,7 @@ class RealWorkshop:
 
     # Around calls ---------------------------------------------------------------------------------------------------
 
-    def begin(self, callee: Callee, address: tuple[str, str, int, int]) -> contextvars.Context:
+    def begin(self, callee: Callee, context: Context) -> contextvars.Context:
         """Make the callee's code and environment current."""
         code: Code = callee.bundle
         if self._current is not code:
@@ -281,6 +278,18 @@ def _codes(config: ReplicaConfig) -> Path | None:
 def _interface(found: Any, fn: Callable[..., Any]) -> Interface:
     known = getattr(found, "interface", None)
     return known if isinstance(known, Interface) else Interface.of(fn)
+
+
+def _reader(interface: Interface, names: Sequence[str], store: BlobStore) -> Callable[[bytes], Mapping[str, Any]]:
+    """Opens values that stand one after the other."""
+    if not names:
+        return _no_inputs
+    read: Any = interface.input_decoder(names)
+    return partial(read, store=store)
+
+
+def _no_inputs(payload: bytes) -> Mapping[str, Any]:
+    return {}
 
 
 def _is_public(name: str) -> bool:

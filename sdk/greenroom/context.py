@@ -406,6 +406,10 @@ def _context_outside() -> Context:
     return _outside
 
 
+set_current: Final = _current.set
+"""Make a context the current one of this `contextvars.Context`, for good: what a runner does, in its hottest loop."""
+
+
 def enter(context: Context) -> Token[Context | None]:
     """Make `context` the current one; the token undoes it."""
     return _current.set(context)

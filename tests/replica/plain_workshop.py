@@ -10,6 +10,7 @@ from typing import Any
 
 import cloudpickle
 
+from greenroom.context import Context
 from greenroom_core.failure import Cause
 from greenroom_core.values import pack, split, unpack
 from greenroom_protocol.calls import Definition
@@ -37,8 +38,8 @@ class PlainWorkshop:
                 return {names[0]: unpack(payload)}
             return dict(zip(names, map(unpack, split(payload, len(names))), strict=True))
 
-        def encode(result: Any) -> tuple[bytes, Sequence[str]]:
-            return (pack(result) if outputs else b""), ()
+        def encode(result: Any) -> bytes:
+            return pack(result) if outputs else b""
 
         secrets = tuple(definition.secrets.values())
         return Callee(definition, fn, decode, encode, inspect.iscoroutinefunction(fn), Paths({}, secrets))
@@ -46,7 +47,7 @@ class PlainWorkshop:
     def learned(self, callee: Callee) -> Sequence[str]:
         return ()
 
-    def begin(self, callee: Callee, address: tuple[str, str, int, int]) -> contextvars.Context:
+    def begin(self, callee: Callee, context: Context) -> contextvars.Context:
         os.environ.update(callee.definition.env)
         return contextvars.copy_context()
 

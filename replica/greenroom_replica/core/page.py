@@ -137,11 +137,11 @@ class Page:
 
     # The runner's side ----------------------------------------------------------------------------------------------
 
-    def put(self, serial: int, started: int, duration: int, status: int, payload: bytes, extras: bytes) -> bool:
-        """Write an outcome without counting it: `publish` does. False if there is no room for it now."""
+    def put(self, serial: int, started: int, duration: int, status: int, payload: bytes) -> bool:
+        """Write an outcome without counting it, which raising `HEAD` does. False if there is no room for it now."""
         words = self.words
         head, tail = words[HEAD], words[TAIL]
-        need = len(payload) + len(extras)
+        need = len(payload)
         place = self._room(head, tail, need)
         if place < 0:
             return False
@@ -151,12 +151,10 @@ class Page:
         self.duration[at] = duration
         self.status[at] = status
         self.place[at] = place
-        self.size[at] = middle = len(payload)
-        self.extra[at] = len(extras)
-        self.area[place : place + middle] = payload
-        if extras:
-            self.area[place + middle : place + need] = extras
-        self._place = place + need
+        self.size[at] = need
+        self.extra[at] = 0
+        self._place = end = place + need
+        self.area[place:end] = payload
         return True
 
     def amend(self, extras: bytes) -> bool:
@@ -177,10 +175,6 @@ class Page:
         self.extra[at] = len(extras)
         self._place = place + size + len(extras)
         return True
-
-    def publish(self) -> None:
-        """Count the outcome that `put` wrote."""
-        self.words[HEAD] += 1
 
     def _room(self, head: int, tail: int, need: int) -> int:
         if head == tail:
