@@ -119,12 +119,15 @@ class ObjectKey:
 class Key:
     """The key of arguments that are no atoms: a digest of their content, and the objects that compare themselves."""
 
-    __slots__ = ("__weakref__", "_hash", "_held", "dead", "digest", "sides", "stable")
+    __slots__ = ("__weakref__", "_hash", "_held", "dead", "digest", "on_death", "sides", "stable")
 
     def __init__(self, digest: bytes, sides: tuple[ObjectKey, ...], held: list[Any], stable: bytes | None) -> None:
         self.digest, self.sides, self.stable = digest, sides, stable
         """`stable` is the digest that every process gives these arguments; None where identity is part of the key."""
         self.dead = False
+        """Set when an object has gone that was part of it by identity: nothing can ask for it any more."""
+        self.on_death: Callable[[], object] | None = None
+        """Called then, by whatever thread let the object go: it must do next to nothing."""
         self._hash = hash((digest, sides))
         self._held = [self._hold(one) for one in held]
 
@@ -137,6 +140,8 @@ class Key:
             key = mine()
             if key is not None:
                 key.dead = True
+                if key.on_death is not None:
+                    key.on_death()
 
         try:
             return weakref.ref(value, died)

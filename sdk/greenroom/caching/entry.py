@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
@@ -145,8 +145,8 @@ class Family:
         """The newest definition: its options hold."""
         self.entries: set[Entry] = set()
         self.loading = 0
-        self.line: deque[tuple[int, Entry]] = deque()
-        """Entries in the order of their use, brought up to date when one has to go."""
+        self.line: list[tuple[int, Entry]] = []
+        """A heap of the entries by their last use, brought up to date when one has to go: a hit need not touch it."""
         self.hits = self.misses = self.waits = self.evictions = 0
         """`hits` of entries that have gone; living ones count their own."""
         self.expected: tuple[int, int] = (0, 0)
@@ -164,14 +164,21 @@ class Family:
 
     def oldest(self, is_free: Callable[[Entry], bool]) -> Entry | None:
         """The entry that was not used for longest, of those that may go; None where all are in use."""
-        for _ in range(len(self.line)):
-            tick, entry = self.line.popleft()
+        busy = []
+        found = None
+        while self.line and found is None:
+            tick, entry = heappop(self.line)
             if entry.gone or entry not in self.entries:
                 continue
-            if tick == entry.tick and is_free(entry):
-                return entry
-            self.line.append((entry.tick, entry))
-        return None
+            if tick != entry.tick:
+                heappush(self.line, (entry.tick, entry))  # It was used since.
+            elif is_free(entry):
+                found = entry
+            else:
+                busy.append((tick, entry))
+        for one in busy:
+            heappush(self.line, one)
+        return found
 
 
 class Group:
@@ -196,7 +203,13 @@ class Group:
         if entry in self.hidden:
             self.hidden.remove(entry)
             return
+        try:
+            if self.entries.get(entry.key) is entry:
+                del self.entries[entry.key]
+                return
+        except Exception:  # Keys that compare by the user's code, which fails.
+            pass
         for key, kept in self.entries.items():
-            if kept is entry:  # Found by identity: comparing keys could run the user's code.
+            if kept is entry:
                 del self.entries[key]
                 return

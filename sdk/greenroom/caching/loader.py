@@ -32,6 +32,7 @@ class View:
 
     __slots__ = (
         "bind",
+        "cells",
         "depends",
         "digest",
         "entries",
@@ -54,6 +55,8 @@ class View:
     bind: Bind
     single: bool
     """Whether `bind` gives the one value that counts, rather than a tuple."""
+    cells: list[tuple[str, Any]]
+    """What the loader closes over, by name: hidden arguments, the last of the names."""
     names: tuple[str, ...]
     """Of the values that `bind` gives."""
     roots: tuple[str, ...]
@@ -81,23 +84,38 @@ class View:
 class Ask:
     """One wish for a value: the arguments, and the key that they make."""
 
-    __slots__ = ("args", "bound", "key", "kwargs", "view")
+    __slots__ = ("_marks", "args", "bound", "key", "kwargs", "view", "void")
 
     def __init__(self, view: View, key: Any, bound: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.view, self.key, self.bound, self.args, self.kwargs = view, key, bound, args, kwargs
+        self.void = False
+        """Set when the key turned out to be one that no later call can have."""
+        self._marks: dict[str, Any] = {}
 
     def values(self) -> tuple[Any, ...]:
         """The values that count, in the order of `view.names`."""
-        return (self.bound,) if self.view.single else self.bound
+        return self.values_of(self.view)
+
+    def values_of(self, view: View) -> tuple[Any, ...]:
+        """The values as a view has them."""
+        return (self.bound,) if view.single else self.bound
 
     def preview(self) -> str:
-        """`state=3`."""
+        """`state=3`: the arguments, and what is short of what the loader closes over."""
         from greenroom.caching.binding import preview
 
-        return preview(self.view.names, self.values())
+        names, values = self.view.names, self.values()
+        if self.view.cells:
+            shown = len(names) - len(self.view.cells)
+            pairs = [
+                pair for at, pair in enumerate(zip(names, values, strict=True)) if at < shown or type(pair[1]) in ATOMS
+            ]
+            names, values = tuple(name for name, _ in pairs), tuple(value for _, value in pairs)
+        return preview(names, values)
 
     def run(self) -> Any:
         """Run the loader."""
+        self._marks = self._mark_values()
         loader = self.view.loader
         value = loader.fn(*self.args, **self.kwargs)
         loader.check_result(value)
@@ -105,6 +123,7 @@ class Ask:
 
     async def run_async(self) -> Any:
         """Run a loader that is a coroutine function."""
+        self._marks = self._mark_values()
         loader = self.view.loader
         value = await loader.fn(*self.args, **self.kwargs)
         loader.check_result(value)
@@ -121,10 +140,27 @@ class Ask:
         """After the load: what the loader itself has changed is its state, and no part of what it is."""
         view = self.view
         changed = [guard for guard in view.marked if not guard.holds()]
-        if changed:
-            volatile = view.store.digester.volatile
-            volatile.update((guard.label.partition(":")[0], guard.name) for guard in changed)
-            self.view = view.loader.resolve()
+        marks = self._mark_values()
+        names = {name for name, mark in self._marks.items() if marks.get(name) != mark}
+        cells = names.intersection(name for name, _ in view.cells)
+        if not (changed or cells):
+            return
+        view.store.digester.volatile.update((guard.label.partition(":")[0], guard.name) for guard in changed)
+        view.loader.state |= cells
+        self.view = view.loader.resolve()
+        if cells:
+            values = tuple(one for name, one in zip(view.names, self.values_of(view), strict=True) if name not in cells)
+            self.bound = values[0] if self.view.single else values
+            self.key = view.loader.key_of_bound(self.view, self.bound)
+            self.void = names != cells
+
+    def _mark_values(self) -> dict[str, Any]:
+        """What the values of a closure's call look like, to see which of them the load changes."""
+        if not self.view.cells:
+            return {}
+        from greenroom.digest.values import mark
+
+        return {name: mark(value) for name, value in zip(self.view.names, self.values(), strict=True)}
 
 
 class Loader:
@@ -171,6 +207,11 @@ class Loader:
             self._name = f"{public_name(self.module)}:{self.qualname}"
         return self._name
 
+    @property
+    def short(self) -> str:
+        """What a person calls it: `load_model`, or `Model.load`."""
+        return self.qualname.rpartition("<locals>.")[2]
+
     # Calls that a hit did not answer ----------------------------------------------------------------------------------
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -208,12 +249,13 @@ class Loader:
         view = self.current_view()
         bound = view.bind(*args, **kwargs)
         try:
-            return Ask(view, self._key(view, bound), bound, args, kwargs)
+            return Ask(view, self.key_of_bound(view, bound), bound, args, kwargs)
         except Exception as fault:
             self._warn_unkeyable(fault)
             return None
 
-    def _key(self, view: View, bound: Any) -> Any:
+    def key_of_bound(self, view: View, bound: Any) -> Any:
+        """The key that bound values make."""
         values = (bound,) if view.single else bound
         roots = view.roots
         quick: list[Any] = []
@@ -230,21 +272,27 @@ class Loader:
 
                 key, identities = key_of(values, view.ports)
                 if identities and not self._warned:
-                    self._warn_identity(view, identities)
+                    self._warn_identity(view, values, identities)
                 return key
         return quick[0] if view.single else tuple(quick)
 
     def _warn_unkeyable(self, fault: Exception) -> None:
         why = str(fault) if _is_unkeyable(fault) else f"an argument could not be looked at ({fault!r})"
-        current_store().tell(self.name, "unkeyable", f"{self.qualname} runs without its cache: {why}")
+        current_store().tell(self.name, "unkeyable", f"{self.short} runs without its cache: {why}")
 
-    def _warn_identity(self, view: View, identities: list[type]) -> None:
+    def _warn_identity(self, view: View, values: tuple[Any, ...], identities: list[type]) -> None:
+        if view.cells:  # What it closes over is the same object for as long as there is the closure.
+            from greenroom.keys import key_of
+
+            identities = key_of(values[: -len(view.cells)], view.ports)[1]
+        if not identities:
+            return
         self._warned = True
-        names = ", ".join(sorted({cls.__qualname__ for cls in identities}))
+        names = ", ".join(sorted({cls.__qualname__.rpartition("<locals>.")[2] for cls in identities}))
         view.store.tell(
             self.name,
             "identity",
-            f"{self.qualname} is given a {names}, which is only equal to itself: such an entry is found again by that "
+            f"{self.short} is given a {names}, which is only equal to itself: such an entry is found again by that "
             f"object alone, and not in the next call. Give {names} __eq__ and __hash__, or the loader key= or ignore=",
         )
 
@@ -294,7 +342,7 @@ class Loader:
             from greenroom.digest import Digest
             from greenroom.digest.walk import Part
 
-            store.tell(self.name, "digest", f"the code of {self.qualname} cannot be read ({fault!r}): edits go unseen")
+            store.tell(self.name, "digest", f"the code of {self.short} cannot be read ({fault!r}): edits go unseen")
             return Digest({"unread": Part("", "", f"{id(self.fn)} {self.since}")}, (), ())
 
     def _group_digest(self, digester: Digester, view: View) -> str:
@@ -304,10 +352,10 @@ class Loader:
 
     def _set_bind(self, view: View, digest: Digest) -> None:
         if self.key is not None:
-            view.bind, view.names, view.single = self.key, ("key",), True
+            view.bind, view.names, view.single, view.cells = self.key, ("key",), True, []
             return
         raw, names = self._parameters()
-        cells = self._cells(digest)
+        view.cells = cells = self._cells(digest)
         if cells:
             view.bind, names = _with_cells(raw, len(names) == 1, cells), (*names, *(name for name, _ in cells))
         else:
@@ -373,7 +421,7 @@ class Loader:
             return
         from greenroom.caching.oneshot import refuse
 
-        refuse(self.qualname, value)
+        refuse(self.short, value)
 
 
 _HARMLESS: Final = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple, set, FunctionType})

@@ -6,6 +6,7 @@ import os
 import time
 import warnings
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from heapq import heappop
 from threading import RLock
@@ -67,13 +68,15 @@ class Shelf:
         self._calls: dict[Call, None] = {}
         self._everyone = Call()
         self._everyone.touched = _Everyone(self._calls)
-        self._going: list[tuple[Entry, str]] = []
+        self._going: deque[tuple[Entry, str]] = deque()
         """Entries that were taken out and not yet disposed of: that runs the user's code, and so not under the lock."""
         self._doomed: list[tuple[Entry, str]] = []
         """Entries that are no longer given out, and go when the last call that uses them ends."""
         self._crowded: set[Family] = set()
         """Families above their bounds, because all that could go was in use."""
         self._deadlines: list[tuple[float, int, Entry]] = []
+        self._orphans: deque[Entry] = deque()
+        """Entries that nobody can ask for any more, since an object that their key knew by identity has gone."""
         self._digester: Digester | None = None
         self._closes_at_exit = False
         os.register_at_fork(after_in_child=_forked(weakref.ref(self)))
@@ -152,6 +155,10 @@ class Shelf:
         return loader.max_memory is not None and family.bytes > loader.max_memory
 
     def _expire(self) -> None:
+        while self._orphans:
+            orphan = self._orphans.popleft()
+            if not orphan.gone:
+                self._retire(orphan, "unreachable")
         while self._deadlines and (self._deadlines[0][2].gone or self._deadlines[0][0] <= self.clock()):
             entry = heappop(self._deadlines)[2]
             if not entry.gone:
@@ -161,7 +168,7 @@ class Shelf:
         """Dispose of what was taken out. Never under the lock: it runs the user's `on_evict`."""
         while self._going:
             try:
-                entry, why = self._going.pop()
+                entry, why = self._going.popleft()
             except IndexError:  # Another thread was quicker.
                 return
             self.dispose(entry, why)
@@ -206,7 +213,12 @@ class Shelf:
         if CALL.get() is call:
             CALL.set(None)
         self.lone = None if not self._calls else next(iter(self._calls)) if len(self._calls) == 1 else self._everyone
-        if self._doomed or self._crowded or (self._deadlines and self._deadlines[0][0] <= self.clock()):
+        if (
+            self._doomed
+            or self._crowded
+            or self._orphans
+            or (self._deadlines and self._deadlines[0][0] <= self.clock())
+        ):
             self._tidy(call)
         if not (call.touched or call.evicted or call.failed):
             return None

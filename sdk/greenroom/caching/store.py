@@ -7,11 +7,12 @@ budget of memory, owns what loads made, tells what happened, and knows several b
 from __future__ import annotations
 
 import os
+from functools import partial
 from hashlib import blake2b
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
 
-from greenroom.caching.calls import Call, next_tick, provenance
+from greenroom.caching.calls import Call, provenance
 from greenroom.caching.entry import Entry, Family, Group
 from greenroom.caching.errors import EntryChanged
 from greenroom.caching.flight import LOADING, Flight
@@ -177,6 +178,7 @@ class Store(Shelf):
         group.flights[ask.key] = flight
         family.loading += 1
         family.misses += 1
+        self._expire()
         self._trim(family)
         self.expect(family)
 
@@ -267,7 +269,8 @@ class Store(Shelf):
         call = self.call()
         self._drop(flight)
         with self._lock:
-            if not flight.void and self.admits(entry):
+            self._use(entry, call, "miss")
+            if not (flight.void or ask.void) and self.admits(entry):
                 self._admit(ask, entry)
             else:
                 entry.gone = True
@@ -277,7 +280,6 @@ class Store(Shelf):
             flight.result.append(value)
             for waiting in flight.calls:
                 waiting.touched.setdefault(entry, "wait")
-            self._use(entry, call, "miss")
             self._trim(entry.family)
         flight.land()
         self._flush()
@@ -326,10 +328,11 @@ class Store(Shelf):
             entry.gone = True
             self.tell(family.key, "key", f"{entry.name} is not kept: {fault}")
             return
+        if isinstance(ask.key, Key) and ask.key.by_identity:
+            ask.key.on_death = partial(self._orphans.append, entry)
         family.entries.add(entry)
         family.expected = (entry.bytes, entry.gpu_bytes)
-        entry.tick = next_tick()
-        family.line.append((entry.tick, entry))
+        heappush(family.line, (entry.tick, entry))
         if entry.deadline is not None:
             heappush(self._deadlines, (entry.deadline, entry.tick, entry))
         if entry.on_evict is not None:

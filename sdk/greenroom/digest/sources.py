@@ -179,12 +179,30 @@ def _nodes_at(statement: ast.AST, code: CodeType, path: list[str]) -> list[ast.A
     if not _covers(statement, line):
         return []
     if code.co_name == "<lambda>":
-        return [node for node in ast.walk(statement) if isinstance(node, ast.Lambda) and node.lineno == line]
+        found = [node for node in ast.walk(statement) if isinstance(node, ast.Lambda) and node.lineno == line]
+        return _by_column(found, code) if len(found) > 1 else list(found)
     return [
         node
         for node, where in _definitions(statement)
         if where == path and _first_line(node) == line and not isinstance(node, ast.ClassDef)
     ]
+
+
+def _by_column(found: list[ast.Lambda], code: CodeType) -> list[ast.AST]:
+    """Of several lambdas that start on one line, the one that the code's columns are in; all, where it has none."""
+    spans = [(line, column, end, last) for line, end, column, last in code.co_positions() if line and column and last]
+    if not spans:
+        return list(found)
+    first, last = min(span[:2] for span in spans), max(span[2:] for span in spans)
+    fitting = [
+        node
+        for node in found
+        if (node.body.lineno, node.body.col_offset) <= first
+        and last <= (node.body.end_lineno or 0, node.body.end_col_offset or 0)
+    ]
+    # A lambda inside another's body: the innermost that holds all of the code.
+    fitting.sort(key=lambda node: (node.lineno, node.col_offset))
+    return [fitting[-1]] if fitting else list(found)
 
 
 def _definitions(statement: ast.AST, outer: tuple[str, ...] = ()) -> Iterator[tuple[Definition, list[str]]]:

@@ -455,7 +455,10 @@ def read_code(code: CodeType, space: Space, ours: Callable[[Space, Chain], bool]
     source = space.source
     nodes = source.definition(code) if source is not None else []
     if nodes:
-        return facts_of(nodes, lambda chain: ours(space, chain), code), True
+        facts = facts_of(nodes, lambda chain: ours(space, chain), code)
+        if len(nodes) > 1:  # One of several of one name: their texts alone would make them the same.
+            facts.text += facts_of_code(code).text
+        return facts, True
     return facts_of_code(code), False
 
 
