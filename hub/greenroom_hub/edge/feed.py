@@ -95,8 +95,10 @@ class LiveFeed:
         """Batches of events behind a cursor, until the execution has ended."""
         watcher = Watcher(stream, after, logs)
         self._watchers.setdefault(stream, set()).add(watcher)
-        last_status: dict[str, Any] | None = None
+        last_status = self._status(stream)
         try:
+            if last_status is not None:  # First of all: how warm it is here. A short execution has no later moment.
+                yield [{"kind": "status", **last_status}]
             while True:
                 events, ended = self._take(watcher)
                 if not ended and not events:

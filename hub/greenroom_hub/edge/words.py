@@ -62,6 +62,7 @@ def _node_started(fact: f.NodeStarted, execution: Execution | None) -> dict[str,
         "total": fact.total,
         "environment": execution.environments[task.environment].name if execution and task else None,
         "task": task.name if task else None,
+        "attempts": task.retry.times + 1 if task else None,
     }
 
 
@@ -125,12 +126,18 @@ def _notable(outcomes: Outcomes) -> Iterator[tuple[int, int]]:
 
 def _failures(outcomes: Outcomes, refused: tuple[int, ...]) -> Iterator[dict[str, Any]]:
     statuses, attempts = outcomes.status_list(), outcomes.attempt_list()
+    durations = memoryview(outcomes.durations).cast("I")
     shown = 0
     for position, item in enumerate(outcomes.item_list()):
         if statuses[position] != Status.FAILED or position in refused:
             continue
         failure = Failure.unpack(outcomes.payload_of(position))
-        told = {"item": item, "attempt": attempts[position], **(failure_of(failure.to_wire()) or {})}
+        told = {
+            "item": item,
+            "attempt": attempts[position],
+            "duration_ms": durations[position] / 1000,
+            **(failure_of(failure.to_wire()) or {}),
+        }
         extra = outcomes.extras.get(position, {})
         if extra.get("last_output"):
             told["last_output"] = extra["last_output"]

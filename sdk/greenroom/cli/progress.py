@@ -16,10 +16,15 @@ MAX_WARNINGS: Final = 20
 """Different warnings that are kept for the last lines."""
 
 
+MAX_FATES: Final = 1000
+"""Failed calls of a node whose attempts are remembered."""
+
+
 class NodeView:
     """One node as a person sees it."""
 
     __slots__ = (
+        "attempts",
         "cached",
         "cached_from",
         "cancelled",
@@ -28,6 +33,7 @@ class NodeView:
         "environment",
         "failed",
         "failure",
+        "fates",
         "hits",
         "id",
         "kinds",
@@ -65,6 +71,10 @@ class NodeView:
         """Seconds that it has waited for that."""
         self.child = ""
         self.cached_from = ""
+        self.attempts = 1
+        """That each of its calls may have."""
+        self.fates: dict[int, tuple[int, float | None]] = {}
+        """Of failed calls, the first ones: the attempt, and how many seconds it took."""
 
     @property
     def done(self) -> int:
@@ -140,11 +150,13 @@ class Progress:
         total = event.get("total")
         node.total = 1 if total is None else total
         node.environment = event.get("environment") or ""
+        node.attempts = event.get("attempts") or 1
         node.started = event.get("at")
 
     def _calls_finished(self, event: Event) -> None:
         node = self.node(event["node"])
-        retried = sum(1 for failure in event.get("failures") or () if failure.get("retried"))
+        failures = [failure for failure in event.get("failures") or () if not _is_retried(failure, node)]
+        retried = len(event.get("failures") or ()) - len(failures)
         node.succeeded += event.get("succeeded", 0)
         node.failed += max(0, event.get("failed", 0) - retried)
         node.cancelled += event.get("cancelled", 0)
@@ -155,10 +167,8 @@ class Progress:
             node.hits += entry.get("hits", 0)
             node.loads += entry.get("misses", 0)
             node.load_ms += entry.get("load_ms") or 0.0
-        for failure in event.get("failures") or ():
-            if not failure.get("retried"):
-                kind, where = failure.get("type", "Error"), failure.get("where", "")
-                node.kinds[f"{kind} at {where}" if where else kind] += 1
+        for failure in failures:
+            _note_failure(node, failure)
         for warning in event.get("warnings") or ():
             if len(self.warnings) < MAX_WARNINGS or (node.id, warning["text"]) in self.warnings:
                 self.warnings[node.id, warning["text"]] += 1
@@ -205,6 +215,19 @@ class Progress:
 
     def _ended(self, event: Event) -> None:
         self.end = event
+
+
+def _is_retried(failure: Mapping[str, Any], node: NodeView) -> bool:
+    """Whether a call that failed is tried again, as far as an event tells; the node's end puts the counts right."""
+    return failure.get("attempt", 1) < node.attempts and failure.get("recoverable") is not False
+
+
+def _note_failure(node: NodeView, failure: Mapping[str, Any]) -> None:
+    kind, where = failure.get("type", "Error"), failure.get("where", "")
+    node.kinds[f"{kind} at {where}" if where else kind] += 1
+    if len(node.fates) < MAX_FATES:
+        took = failure.get("duration_ms")
+        node.fates[failure.get("item", 0)] = failure.get("attempt", 1), None if took is None else took / 1000
 
 
 _READERS: Final = {

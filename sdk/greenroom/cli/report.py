@@ -125,6 +125,7 @@ def failure_block(
     address: str,
     *,
     node: NodeView | None = None,
+    item: int | None = None,
     call: Mapping[str, Any] | None = None,
     hints: Sequence[tuple[str, str]] = (),
     cwd: str = "",
@@ -134,13 +135,14 @@ def failure_block(
     Args:
         failure: The failure as plain data.
         address: `ID/NODE/ITEM` of the call, or as much of it as is known.
-        node: The node, for a map's counts.
+        node: The node, for its attempts and a map's counts.
+        item: The item of a map.
         call: The call as `GET /api/executions/ID/nodes/NODE/items/ITEM` gives it.
         hints: Pairs of (what for, command).
         cwd: Where the user stands, to shorten paths.
     """
     place = address.partition("/")[2] or address
-    lines = [f" FAIL {place}  {failure_line(failure)}{_attempts(call)}"]
+    lines = [f" FAIL {place}  {failure_line(failure)}{_attempt_text(node, item)}"]
     lines.extend(_traceback(failure, cwd))
     shown = _call_text(call)
     if shown:
@@ -152,20 +154,13 @@ def failure_block(
     return lines
 
 
-def _attempts(call: Mapping[str, Any] | None) -> str:
-    attempts = (call or {}).get("attempts") or ()
-    if not attempts:
+def _attempt_text(node: NodeView | None, item: int | None) -> str:
+    """`   (attempt 1 of 1, 0.12 s)`, if it is known."""
+    if node is None or (item or 0) not in node.fates:
         return ""
-    last = attempts[-1]
-    number = last.get("attempt") or len(attempts)
-    most = max(number, (call or {}).get("max_attempts") or 0)
-    took = _seconds(last)
-    return f"   (attempt {number} of {most}{f', {duration(took, fine=True)}' if took is not None else ''})"
-
-
-def _seconds(attempt: Mapping[str, Any]) -> float | None:
-    started, ended = attempt.get("started"), attempt.get("ended")
-    return max(0.0, ended - started) if started is not None and ended is not None else None
+    number, took = node.fates[item or 0]
+    seconds = f", {duration(took, fine=True)}" if took is not None else ""
+    return f"   (attempt {number} of {max(number, node.attempts)}{seconds})"
 
 
 def _traceback(failure: Mapping[str, Any], cwd: str) -> Iterable[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from greenroom.cli.words import tame
 
 LINES_A_SECOND: Final = 50
 """A person cannot read more; a terminal that scrolls faster only slows the run down."""
+
+_Key: TypeAlias = "tuple[str, int | None, int, Any]"
+"""Node, item, attempt and stream."""
 
 _LONGEST: Final = 4096  # Characters of a line that are shown, and that are held while it has no end.
 
@@ -18,7 +21,9 @@ class Tap:
 
     def __init__(self, execution: str, *, color: bool = False, limit: int = LINES_A_SECOND) -> None:
         self._execution, self._color, self._limit = execution, color, limit
-        self._partial: dict[tuple[str, int | None, int, str], str] = {}
+        self._partial: dict[_Key, str] = {}
+        self._seen: dict[_Key, int] | None = {}
+        """Bytes of each stream that were taken, as long as some may come twice: from the log, and live."""
         self._second = 0
         self._shown = 0
         self._held_back = 0
@@ -32,13 +37,27 @@ class Tap:
             now: Seconds on any steady clock.
         """
         key = (event["node"], event.get("item"), event.get("attempt") or 0, event.get("stream") or "")
-        text = self._partial.pop(key, "") + str(event.get("text") or "")
+        text = self._partial.pop(key, "") + self._fresh(key, event)
         *lines, rest = text.split("\n")
         if len(rest) > _LONGEST:
             lines, rest = [*lines, rest], ""
         if rest:
             self._partial[key] = rest
         return self._pass([self._line(address, line) for line in lines], now)
+
+    def _fresh(self, key: _Key, event: Mapping[str, Any]) -> str:
+        """What of a piece was not taken before."""
+        text, start = str(event.get("text") or ""), event.get("offset")
+        if self._seen is None or start is None:
+            return text
+        data = text.encode("utf-8", "surrogatepass")
+        seen = self._seen.get(key, 0)
+        self._seen[key] = max(seen, start + len(data))
+        return data[max(0, seen - start) :].decode("utf-8", "replace")
+
+    def caught_up(self) -> None:
+        """From now on every piece comes once."""
+        self._seen = None
 
     def _line(self, address: str, line: str) -> str:
         # A progress bar redraws its line with carriage returns: what it showed last is the line.

@@ -35,11 +35,10 @@ class View:
         url: str,
         call: str,
         clock: Callable[[], float],
-        quiet_header: bool = False,
     ) -> None:
         self.progress, self._screen, self._clock = progress, screen, clock
         self._place = (hub, url, call)
-        self._headed = quiet_header
+        self._headed = False
         self._tap = Tap(progress.execution, color=screen.color)
         self._begun = clock()
         self._notices = 0
@@ -79,6 +78,10 @@ class View:
             self._screen.region(self._region(running, now))
         else:
             self._screen.write(lines + self._signs_of(running, now))
+
+    def caught_up(self) -> None:
+        """All output from before is told; from now on it comes once."""
+        self._tap.caught_up()
 
     def note(self, text: str) -> None:
         """Show a line of the client's own."""

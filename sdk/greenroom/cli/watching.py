@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Mapping
 from typing import Any, Final
@@ -13,6 +15,7 @@ from greenroom.cli.screen import PlainScreen
 from greenroom.cli.signals import Leave, Signals
 from greenroom.cli.view import View
 from greenroom.following import Follower
+from greenroom.http import Request
 from greenroom.hub_errors import HubError, HubGone, Refused
 from greenroom.link import Link
 from greenroom.operations import cancel, get, path_to
@@ -32,6 +35,8 @@ class Watch:
         self.view = View(self.progress, screen, hub=link.hub.name, url=url, call=call, clock=time.monotonic)
         self._follower = Follower(link, execution, logs=logs == "all")
         self._cancelled = False
+        self._behind = logs == "all"
+        """Whether output may have come before the stream of events was opened."""
 
     def run(self) -> int:
         """Watch until the execution ends, or the person leaves; gives the exit code.
@@ -56,6 +61,8 @@ class Watch:
     def _follow(self, signals: Signals) -> None:
         while not self._follower.ended:
             events = self._follower.read(_TICK)
+            if self._behind and (not events or self._follower.ended):
+                self._catch_up()
             if signals.detached:
                 return
             if signals.cancel and not self._cancelled:
@@ -67,6 +74,14 @@ class Watch:
             else:
                 self.view.tick()
 
+    def _catch_up(self) -> None:
+        """Show what was printed before the stream was opened; a short execution has printed all by then."""
+        self._behind = False
+        path = f"{path_to(self._execution, 'logs')}?follow=0"
+        lines = b"".join(self._link.stream(Request("GET", path))).splitlines()
+        self.view.on([{"kind": "log", **json.loads(line)} for line in lines])
+        self.view.caught_up()
+
     def _finish(self, end: Mapping[str, Any], signals: Signals) -> int:
         code = exit_code(end)
         if code == CANCELLED and signals.interrupted:
@@ -76,8 +91,6 @@ class Watch:
 
     def _failure(self, end: Mapping[str, Any]) -> list[str]:
         """The block that tells what failed, as fully as it can be had."""
-        import os
-
         node, item = end.get("failed_node"), end.get("failed_item")
         call = self._call(node, item)
         view = self.progress.nodes.get(node) if node else None
@@ -85,7 +98,7 @@ class Watch:
         address = "/".join(part for part in parts if part)
         output = self._output(node, item) if self._logs == "errors" else []
         hints = [("its output", f"greenroom logs {address}")] if call and call.get("last_output") else []
-        block = failure_block(end["failure"], address, node=view, call=call, hints=hints, cwd=os.getcwd())
+        block = failure_block(end["failure"], address, node=view, item=item, call=call, hints=hints, cwd=os.getcwd())
         return [*output, *block]
 
     def _call(self, node: str | None, item: int | None) -> Mapping[str, Any] | None:
@@ -104,8 +117,6 @@ class Watch:
             return []
         path = f"{path_to(self._execution, 'logs')}?node={node}&item={item or 0}&raw=1"
         try:
-            from greenroom.http import Request
-
             text = self._link.request(Request("GET", path)).body.decode("utf-8", "replace")
         except HubError:
             return []

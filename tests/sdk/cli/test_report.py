@@ -168,9 +168,12 @@ def test_retries_are_no_failures():
     A call that failed and runs again has not failed.
     """
     progress = told(
-        started("m", what="map", total=3),
+        started("m", what="map", total=3, attempts=3),
         finished(
-            "m", succeeded=0, failed=2, failures=[{"item": 0, "retried": True, "type": "E"}, {"item": 1, "type": "E"}]
+            "m",
+            succeeded=0,
+            failed=2,
+            failures=[{"item": 0, "attempt": 1, "type": "E"}, {"item": 1, "attempt": 3, "type": "E"}],
         ),
     )
 
@@ -209,7 +212,10 @@ def test_the_block_of_a_failed_item():
             "classify",
             succeeded=983,
             failed=17,
-            failures=[{"item": i, "type": "ValueError", "where": "/p/flow.py:41"} for i in range(17)],
+            failures=[
+                {"item": i + 9, "attempt": 1, "duration_ms": 120.0, "type": "ValueError", "where": "/p/flow.py:41"}
+                for i in range(17)
+            ],
         ),
     )
     failure = {
@@ -220,7 +226,6 @@ def test_the_block_of_a_failed_item():
     }
     call = {
         "inputs": {"batch": '["img_017.png", ... 11 more]'},
-        "attempts": [{"attempt": 1, "started": 5.0, "ended": 5.12}],
         "last_output": "one\nloading img_017.png\n",
     }
 
@@ -228,6 +233,7 @@ def test_the_block_of_a_failed_item():
         failure,
         "wf-7k2m/classify/17",
         node=progress.nodes["classify"],
+        item=17,
         call=call,
         hints=[
             ("here, in pdb", "greenroom debug wf-7k2m/classify/17"),

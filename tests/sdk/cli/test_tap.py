@@ -71,3 +71,21 @@ def test_a_line_without_end_is_not_held_for_ever():
     shown = Tap("wf-1").take(log("x" * 10_000), "a", 0.0)
 
     assert shown == ["a | " + "x" * 4096]
+
+
+def test_what_comes_twice_is_shown_once():
+    """
+    Output from before the stream was opened is read from the log, where the stream's own is too.
+    """
+    tap = Tap("wf-1")
+
+    shown = [
+        *tap.take(log("two\n", offset=4), "a", 0.0),
+        *tap.take(log("three\n", offset=8), "a", 0.0),
+        *tap.take(log("one\n", offset=0, item=1), "a", 0.0),
+        *tap.take(log("two\nthree\nfour\n", offset=4), "a", 0.0),
+    ]
+    tap.caught_up()
+    shown += tap.take(log("four\n", offset=14), "a", 0.0)
+
+    assert shown == ["a | two", "a | three", "a | one", "a | four", "a | four"]
