@@ -234,7 +234,8 @@ class Execution:
         self._open -= 1
         for name in self._feeds.get(node.id, ()):
             after = self.nodes[name]
-            if node.spec.kind is not NodeKind.BRANCH or not self._belongs(name, node.id):
+            # Members of a branch were let go when it chose; of one that never came to choose they wait still.
+            if node.spec.kind is not NodeKind.BRANCH or node.case is None or not self._belongs(name, node.id):
                 after.waiting -= 1
             if after.waiting == 0 and after.state is NodeState.WAITING:
                 self._look.append(name)
