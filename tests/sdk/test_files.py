@@ -660,6 +660,50 @@ class TestObjectStores:
             read(File(address))
 
 
+class TestRealLibraries:
+    """The libraries themselves, where they are installed: the fake above does what they do."""
+
+    def test_obstore(self, monkeypatch, store):
+        """
+        Written, read, listed, and identified by an ETag.
+        """
+        real = pytest.importorskip("obstore.store").MemoryStore()
+        monkeypatch.setattr(transfer._ObjectStore, "_store", lambda place: real)
+
+        file_to_wire(File(write("a.txt"), remote_path="s3://bucket/d/a.txt"), store)
+
+        assert read(File("s3://bucket/d/a.txt")) == "hello"
+        assert list(transfer.place_of("s3://bucket/d").files()) == [("a.txt", 5)]
+        assert File("s3://bucket/d/a.txt").__greenroom_key__().startswith("uri:s3://bucket/d/a.txt ")
+        with pytest.raises(TransferFailed, match="there is no such file"):
+            read(File("s3://bucket/none"))
+
+    def test_fsspec(self, store):
+        """
+        Any of its file systems.
+        """
+        pytest.importorskip("fsspec")
+
+        file_to_wire(File(write("a.txt"), remote_path="memory://d/a.txt"), store)
+
+        assert read(File("memory://d/a.txt")) == "hello"
+        assert list(transfer.place_of("memory://d").files()) == [("a.txt", 5)]
+        assert File("memory://d/a.txt").__greenroom_key__().startswith("uri:memory://d/a.txt 5-")
+        with pytest.raises(TransferFailed, match="there is no such file"):
+            read(File("memory://d/none"))
+
+    def test_a_plugin_of_fsspec_that_is_missing_is_named(self, monkeypatch):
+        """
+        fsspec alone reads no s3.
+        """
+        pytest.importorskip("fsspec")
+        monkeypatch.setattr(transfer, "_installed", lambda name: name == "fsspec")
+        monkeypatch.setitem(sys.modules, "s3fs", None)
+
+        with pytest.raises(MissingPackage, match="pip install s3fs"):
+            read(File("s3://bucket/k"))
+
+
 class TestWorkspace:
     def test_without_one_there_is_a_folder_of_the_process(self, store, monkeypatch):
         """

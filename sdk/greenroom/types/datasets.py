@@ -114,12 +114,10 @@ class StructuredDataset:
 
 def _nowhere() -> Any:
     """A store for what stays in this process."""
-    import tempfile
-
     from greenroom.blobs import LocalBlobs
-    from greenroom.workspaces import current_workspace
+    from greenroom.workspaces import current_workspace, new_place
 
-    return LocalBlobs(tempfile.mkdtemp(dir=current_workspace()), durable=False)
+    return LocalBlobs(new_place(current_workspace(), "blobs"), durable=False)
 
 
 class DatasetCodec(Codec):
