@@ -9,7 +9,19 @@ from typing import Any, Final
 
 import msgpack
 
-from greenroom_core.values import Ext, ListView, Plain, Value, ValueFault, ext, ext_bounds, pack, unpack
+from greenroom_core.values import (
+    Ext,
+    ListView,
+    Plain,
+    Value,
+    ValueFault,
+    ext,
+    ext_bounds,
+    ext_of,
+    pack,
+    reading,
+    unpack,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +46,7 @@ class BlobRef:
         return pack(ext(Ext.BLOB, parts))
 
 
+@reading
 def blob_ref(value: Value) -> BlobRef | None:
     """The reference, if the value is one."""
     bounds = ext_bounds(value)
@@ -42,14 +55,25 @@ def blob_ref(value: Value) -> BlobRef | None:
     return read_ref(value[bounds[1] : bounds[1] + bounds[2]])
 
 
+@reading
 def read_ref(content: bytes) -> BlobRef:
     """The reference from its extension's content."""
-    try:
-        return BlobRef(*unpack(content))
-    except TypeError as fault:
-        raise ValueFault("a blob reference has five to seven parts") from fault
+    parts = unpack(content)
+    if not isinstance(parts, list) or not 5 <= len(parts) <= 7:
+        raise ValueFault("a blob reference has five to seven parts")
+    ref = BlobRef(*parts)
+    if not (_is_text(ref.sha256, ref.kind, ref.preview) and isinstance(ref.size, int) and isinstance(ref.holds, int)):
+        raise ValueFault("a blob reference holds text and numbers")
+    if not isinstance(ref.length, (int, type(None))) or not isinstance(ref.digest, (str, type(None))):
+        raise ValueFault("a blob reference holds text and numbers")
+    return ref
 
 
+def _is_text(*parts: Any) -> bool:
+    return all(isinstance(part, str) for part in parts)
+
+
+@reading
 def blobs_of(value: Value, read: Callable[[str], bytes | memoryview] | None = None) -> list[str]:
     """All blobs that a value refers to, at any depth: what garbage collection must keep for it.
 
@@ -69,7 +93,7 @@ _Read = Callable[[str], "bytes | memoryview"]
 
 def _collect(obj: Plain, found: list[str], read: _Read | None) -> None:
     if isinstance(obj, msgpack.ExtType):
-        _collect_ext(Ext(obj.code), obj.data, found, read)
+        _collect_ext(ext_of(obj.code), obj.data, found, read)
     elif isinstance(obj, list):
         if _SCALARS.issuperset(map(type, obj)):
             return
@@ -108,12 +132,13 @@ def _collect_ext(code: Ext, data: bytes, found: list[str], read: _Read | None) -
 
 
 def _items(data: bytes) -> list[Plain]:
-    view = ListView(pack(msgpack.ExtType(int(Ext.LIST), data)))
+    view = ListView.over(data)
     joined = view.slice(0, len(view)).payload
     items: list[Plain] = unpack(bytes(msgpack.Packer().pack_array_header(len(view))) + joined)
     return items
 
 
+@reading
 def digest(value: Value) -> str:
     """The semantic digest, 32 hex digits: equal for equal values, whatever the order of a dict or a set.
 
@@ -125,10 +150,7 @@ def digest(value: Value) -> str:
     ref = blob_ref(value)
     if ref is not None and ref.digest is not None:
         return ref.digest
-    try:
-        return hashlib.sha256(pack(_canonical(unpack(value)))).hexdigest()[:32]
-    except RecursionError:
-        raise ValueFault("not a value: nested too deep") from None
+    return hashlib.sha256(pack(_canonical(unpack(value)))).hexdigest()[:32]
 
 
 # What hashes alike is rewritten to be alike, then hashed at once: three times as fast as hashing piece by piece.
@@ -138,7 +160,7 @@ _DICT, _DIGEST = 120, 121  # Extension codes that no value has.
 
 def _canonical(obj: Plain) -> Plain:
     if isinstance(obj, msgpack.ExtType):
-        return _canonical_ext(Ext(obj.code), obj.data)
+        return _canonical_ext(ext_of(obj.code), obj.data)
     if isinstance(obj, list):
         return obj if _SCALARS.issuperset(map(type, obj)) else [_canonical(item) for item in obj]
     if isinstance(obj, dict):

@@ -8,10 +8,11 @@ the rest as it is, and never runs a line of user code to do so.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Final, TypeAlias
+from functools import wraps
+from typing import Any, Final, ParamSpec, TypeAlias, TypeVar
 
 import msgpack
 
@@ -76,6 +77,27 @@ class Ext(IntEnum):
 
 class ValueFault(ValueError):
     """Bytes that are not a value, or a value that does not have the part that was asked for."""
+
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+_FAULTS: Final = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, struct.error)
+
+
+def reading(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Make a reader of values safe for bytes from anywhere: what it stumbles over leaves as a `ValueFault`."""
+
+    @wraps(function)
+    def read(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return function(*args, **kwargs)
+        except ValueFault:
+            raise
+        except _FAULTS as fault:
+            raise ValueFault(f"not a value: {type(fault).__name__}: {fault}") from fault
+
+    return read
 
 
 _LIST_HEAD = struct.Struct("<Q")
@@ -177,7 +199,11 @@ class Slice:
 
 
 class ListView:
-    """A list value, sliced without being decoded; also over a blob mapped into memory."""
+    """A list value, sliced without being decoded; also over a blob mapped into memory.
+
+    Raises:
+        ValueFault: It is no list, or its offsets do not fit it.
+    """
 
     __slots__ = ("_ends", "_payload", "n")
 
@@ -185,17 +211,26 @@ class ListView:
         view = memoryview(value)
         bounds = ext_bounds(view)
         if bounds is not None and bounds[0] == Ext.LIST:
-            start, size = bounds[1], bounds[2]
-            self.n = _LIST_HEAD.unpack_from(view, start)[0] if size >= 8 else -1
-            first = start + 8 + 8 * self.n
-            if self.n < 0 or first > start + size:
-                raise ValueFault("a list's offsets reach beyond its end")
-            self._ends = view[start + 8 : first].cast("Q")
-            self._payload = view[first : start + size]
-            if self.n and self._ends[-1] != len(self._payload):
-                raise ValueFault("a list's last offset is not its end")
+            self._open(view[bounds[1] : bounds[1] + bounds[2]])
         else:
             self.n, self._ends, self._payload = _short_list(view)
+
+    @classmethod
+    def over(cls, content: bytes | memoryview) -> ListView:
+        """A view over the content of an `Ext.LIST`, without the extension around it."""
+        view = cls.__new__(cls)
+        view._open(memoryview(content))
+        return view
+
+    def _open(self, content: memoryview) -> None:
+        self.n = _LIST_HEAD.unpack_from(content)[0] if len(content) >= 8 else -1
+        first = 8 + 8 * self.n
+        if self.n < 0 or first > len(content):
+            raise ValueFault("a list's offsets reach beyond its end")
+        self._ends = content[8:first].cast("Q")
+        self._payload = content[first:]
+        if (self._ends[-1] if self.n else 0) != len(self._payload):
+            raise ValueFault("a list's last offset is not its end")
 
     def slice(self, start: int, stop: int) -> Slice:
         """Items `start` to `stop` (not included)."""
@@ -225,44 +260,68 @@ def _short_list(view: memoryview) -> tuple[int, memoryview, memoryview]:
     try:
         n = unpacker.read_array_header()
         head = unpacker.tell()
+        if n > len(view) - head:  # An item has a byte at least: no memory for what cannot be there.
+            raise ValueFault(f"a list that claims {n} items in {len(view) - head} bytes")
         ends = bytearray(8 * n)
         place = memoryview(ends).cast("Q")
         for index in range(n):
             unpacker.skip()
             place[index] = unpacker.tell() - head
+    except ValueFault:
+        raise
     except (ValueError, msgpack.UnpackException) as fault:
         raise ValueFault("not a list") from fault
     return n, place, view[head:]
 
 
-_FIXEXT = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
+_FIXEXT: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
+_VAREXT: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
+"""Bytes of the length behind the first byte."""
 
 
 def ext_bounds(view: memoryview | bytes) -> tuple[int, int, int] | None:
-    """Of a value that is an extension: its code, where its content starts, and how long it is; else None."""
+    """Of a value that is an extension: its code, where its content starts, and how long it is; else None.
+
+    Raises:
+        ValueFault: There are no bytes, or fewer than the extension says.
+    """
     if not len(view):
         raise ValueFault("not a value: no bytes")
     head = view[0]
     if head in _FIXEXT:
-        return view[1], 2, _FIXEXT[head]
-    if head == 0xC7:
-        return view[2], 3, view[1]
-    if head == 0xC8:
-        return view[3], 4, int.from_bytes(view[1:3], "big")
-    if head == 0xC9:
-        return view[5], 6, int.from_bytes(view[1:5], "big")
-    return None
+        at, size = 2, _FIXEXT[head]
+    elif head in _VAREXT:
+        width = _VAREXT[head]
+        at, size = 2 + width, int.from_bytes(view[1 : 1 + width], "big")
+    else:
+        return None
+    if at + size > len(view):
+        raise ValueFault(f"not a value: an extension of {size} bytes in {max(0, len(view) - at)}")
+    return view[at - 1], at, size
+
+
+def ext_of(code: int) -> Ext:
+    """The kind of an extension.
+
+    Raises:
+        ValueFault: There is no such kind, in this version.
+    """
+    try:
+        return Ext(code)
+    except ValueError:
+        raise ValueFault(f"a value of unknown kind {code}: written by a newer version?") from None
 
 
 def ext_code(value: Value) -> Ext | None:
     """The extension code of a value that is one, without opening it."""
     bounds = ext_bounds(value)
-    return Ext(bounds[0]) if bounds is not None else None
+    return ext_of(bounds[0]) if bounds is not None else None
 
 
 # Reading ------------------------------------------------------------------------------------------------------------
 
 
+@reading
 def list_length(value: Value) -> int | None:
     """Items of a list value (inline, long, blob or manifest); None if it is no list."""
     if not value:
@@ -290,6 +349,7 @@ def list_length(value: Value) -> int | None:
     return None
 
 
+@reading
 def access(value: Value, path: Path) -> Value:
     """The part of a value that `path` leads to.
 
@@ -315,6 +375,7 @@ def _step(value: Value, step: str | int, before: Path) -> Value:
     raise ValueFault(f"value{where} is of kind {kind_of(value)}: its part {step!r} cannot be read on the hub")
 
 
+@reading
 def untag(value: Value) -> Value:
     """The value inside wrappers that add nothing to it (a Union's tag, its own digest, a transformer's name)."""
     bounds = ext_bounds(value)
@@ -330,11 +391,12 @@ def pack_dict(items: Iterable[tuple[str, Value]]) -> Value:
     return bytes(msgpack.Packer().pack_map_header(len(pairs))) + b"".join(pack(key) + value for key, value in pairs)
 
 
+@reading
 def kind_of(value: Value) -> str:
     """A word for what the value is, for people: `int`, `str`, `list`, `file`, `pickle`, ..."""
     obj = unpack(value)
     if isinstance(obj, msgpack.ExtType):
         if obj.code == Ext.BLOB:
             return str(unpack(obj.data)[2])
-        return Ext(obj.code).name.lower() if obj.code != Ext.BIGINT else "int"
+        return ext_of(obj.code).name.lower() if obj.code != Ext.BIGINT else "int"
     return "none" if obj is None else type(obj).__name__
