@@ -84,6 +84,17 @@ class TooDeep(ValueProblem, ValueError):
         )
 
 
+class TooLarge(ValueProblem, ValueError):
+    """One text, or one string of bytes, is longer than the wire carries."""
+
+    def __init__(self, type_name: str) -> None:
+        super().__init__(type_name)
+        self.type_name = type_name
+
+    def __str__(self) -> str:
+        return f"{self.place}this {self.type_name} is larger than 4 GiB; write it to a file and return a File"
+
+
 class NotPicklable(ValueProblem, TypeError):
     """A value has no form of its own on the wire and cannot be pickled either."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgpack
 
-from greenroom.errors import CyclicValue, NotReadable, TooDeep, TypeMismatch
+from greenroom.errors import CyclicValue, NotReadable, TooDeep, TooLarge, TypeMismatch
 from greenroom.types.spec import TypeSpec
 from greenroom_core.refs import read_ref
 from greenroom_core.values import (
@@ -153,13 +153,19 @@ def pack_plain(plain: Plain) -> Value:
 
     Raises:
         RecursionError: It is nested too deep.
+        TooLarge: A text or bytes in it are longer than the wire carries.
     """
     try:
         return pack(plain)
     except OverflowError:
         return pack(_widened(plain))
-    except ValueError:
-        raise RecursionError from None
+    except ValueError as fault:
+        raise _too_much(fault) from None
+
+
+def _too_much(fault: ValueError) -> Exception:
+    """What msgpack's refusal means: one of its two limits."""
+    return RecursionError() if "recursion" in str(fault) else TooLarge(str(fault).partition(" ")[0])
 
 
 def _widened(plain: Plain) -> Plain:
@@ -210,8 +216,8 @@ def list_value(plains: Sequence[Plain], store: BlobStore) -> Value:
         items = list(map(packer.pack, plains))
     except OverflowError:
         items = [pack_plain(plain) for plain in plains]
-    except ValueError:
-        raise RecursionError from None
+    except ValueError as fault:
+        raise _too_much(fault) from None
     if max(map(len, items)) > INLINE_LIMIT:
         with store.batch():
             items = [kept(item, store) for item in items]

@@ -62,6 +62,20 @@ class ListCodec(Codec):
         return each_json(self.item, json)
 
 
+class IteratorCodec(ListCodec):
+    """`Iterator[X]` and generators: drained where they are made, and arriving as an iterator over a list."""
+
+    classes = ()
+
+    def from_plain(self, plain: Plain, store: BlobStore) -> Any:
+        """An iterator over the items."""
+        return iter(super().from_plain(plain, store))
+
+    def from_json(self, json: Any) -> Any:
+        """A JSON array."""
+        return iter(super().from_json(json))
+
+
 def each(convert: Callable[[Any, Any], Any], items: Iterable[Any], store: BlobStore) -> list[Any]:
     """Convert all items; an error says which one it is about."""
     done: list[Any] = []

@@ -364,7 +364,8 @@ def _outputs(name: str, annotation: Any) -> tuple[list[Output], Shape, Any]:
         outputs = [Output(part, hints.get(part, Any), codec_in(hints.get(part, Any), where)) for part in fields]
         return outputs, "named", annotation
     arguments = typing.get_args(annotation)
-    if typing.get_origin(annotation) is tuple and Ellipsis not in arguments:
+    bare = annotation is typing.Tuple  # noqa: UP006
+    if typing.get_origin(annotation) is tuple and Ellipsis not in arguments and not bare:
         outputs = [Output(f"o{n}", part, codec_in(part, where)) for n, part in enumerate(arguments) if part != ()]
         return outputs, "tuple" if outputs else "none", None
     return [Output("o0", annotation, codec_in(annotation, where))], "one", None

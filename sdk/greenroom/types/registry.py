@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import AnnotationProblem
 from greenroom.types.codec import Codec, type_name
-from greenroom.types.containers import DictCodec, ListCodec, LongTupleCodec, SetCodec, TupleCodec
+from greenroom.types.containers import DictCodec, IteratorCodec, ListCodec, LongTupleCodec, SetCodec, TupleCodec
 from greenroom.types.guess import AnyCodec
 from greenroom.types.scalars import BoolCodec, BytesCodec, FloatCodec, IntCodec, NoneCodec, StrCodec
 from greenroom.types.spec import TypeSpec
@@ -138,7 +138,7 @@ _TRANSPARENT: Final = frozenset(
 _SIMPLE: Final[Mapping[Any, Callable[[], Codec]]] = {
     None: NoneCodec, type(None): NoneCodec, bool: BoolCodec, int: IntCodec, float: FloatCodec, str: StrCodec,
     bytes: BytesCodec, bytearray: lambda: BytesCodec(bytearray), typing.Any: AnyCodec, object: AnyCodec,
-    typing.NoReturn: NoneCodec, typing.Never: NoneCodec,
+    typing.NoReturn: NoneCodec, typing.Never: NoneCodec, typing.LiteralString: StrCodec,
 }  # fmt: skip
 
 
@@ -163,6 +163,8 @@ def _made(annotation: Any) -> Codec:
         from greenroom.types.choices import LiteralCodec
 
         return LiteralCodec(arguments)
+    if annotation in (tuple, typing.Tuple):  # noqa: UP006 (the bare word holds anything, `tuple[()]` nothing)
+        return LongTupleCodec(codec_for(Any))
     container = _CONTAINERS.get(origin or annotation)
     if container is not None:
         return container(arguments)
@@ -250,8 +252,6 @@ def _item(arguments: tuple[Any, ...]) -> Codec:
 
 
 def _tuple(arguments: tuple[Any, ...]) -> Codec:
-    if not arguments:
-        return LongTupleCodec(codec_for(Any))
     if len(arguments) == 2 and arguments[1] is Ellipsis:
         return LongTupleCodec(codec_for(arguments[0]))
     return TupleCodec(tuple(codec_for(argument) for argument in arguments if argument != ()))
@@ -275,8 +275,8 @@ _CONTAINERS: Final[Mapping[Any, Callable[[tuple[Any, ...]], Codec]]] = {
     abc.MutableSequence: _sequence("MutableSequence", abc.MutableSequence),
     abc.Collection: _sequence("Collection", abc.Collection),
     abc.Iterable: _sequence("Iterable", abc.Iterable),
-    abc.Iterator: _sequence("Iterator", abc.Iterable),
-    abc.Generator: _sequence("Generator", abc.Iterable),
+    abc.Iterator: lambda arguments: IteratorCodec(_item(arguments), "Iterator", (abc.Iterable,)),
+    abc.Generator: lambda arguments: IteratorCodec(_item(arguments), "Generator", (abc.Iterable,)),
     tuple: _tuple,
     set: lambda arguments: SetCodec(_item(arguments), set),
     abc.Set: lambda arguments: SetCodec(_item(arguments), set),

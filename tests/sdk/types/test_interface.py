@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import cloudpickle
 import pytest
+import typing_extensions
 
 from greenroom.errors import AnnotationProblem, NotReadable, TypeMismatch
 from greenroom.files import File
@@ -64,9 +65,10 @@ class TestReading:
         def empty() -> tuple[()]: ...
         def many() -> tuple[int, ...]: ...
         def untyped() -> tuple: ...
+        def older() -> typing.Tuple: ...  # noqa: UP006
 
         shapes = {f.__name__: (Interface.of(f).shape, names(Interface.of(f))) for f in (
-            one, two, named, single, none, bare, empty, many, untyped
+            one, two, named, single, none, bare, empty, many, untyped, older
         )}  # fmt: skip
 
         assert shapes == {
@@ -79,6 +81,7 @@ class TestReading:
             "empty": ("none", {}),
             "many": ("one", {"o0": "tuple[int, ...]"}),
             "untyped": ("one", {"o0": "tuple[Any, ...]"}),
+            "older": ("one", {"o0": "tuple[Any, ...]"}),
         }
 
     def test_classes_defined_beside_the_function(self):
@@ -139,6 +142,25 @@ class TestReading:
         def task(x: int = None): ...  # noqa: RUF013
 
         assert Interface.of(task).inputs["x"].codec.name == "int | None"
+
+    def test_aliases_of_types(self):
+        """
+        `TypeAliasType` as typing_extensions has it, generic and recursive ones too.
+        """
+        of, json = typing.TypeVar("of"), "dict[str, Json] | list[Json] | str | None"
+        rows = typing_extensions.TypeAliasType("rows", list[of], type_params=(of,))
+        scope = {"Json": None, "rows": rows}
+        scope["Json"] = typing_extensions.TypeAliasType("Json", eval(json, {"Json": typing.ForwardRef("Json")}))
+
+        def task(a, b): ...
+
+        task.__annotations__ = {"a": rows[int], "b": scope["Json"]}
+        Json = scope["Json"]  # noqa: F841 (where the forward reference is found)
+        interface = Interface.of(task)
+
+        assert interface.inputs["a"].codec.name == "list[int]"
+        value = {"a": [None, {"b": ["c"]}]}
+        assert interface.inputs["b"].codec.decode(interface.encode_input("b", value, None), None) == value
 
     @pytest.mark.skipif(sys.version_info < (3, 12), reason="syntax of Python 3.12")
     def test_type_parameters_and_aliases(self):

@@ -6,7 +6,7 @@ from typing import Any, Optional, Union
 import pytest
 
 from greenroom.blobs import LocalBlobs
-from greenroom.errors import NotReadable
+from greenroom.errors import NotReadable, TooLarge
 from greenroom.types import HashMethod, codec_for
 from greenroom_core.refs import blob_ref, blobs_of, digest
 from greenroom_core.values import INLINE_LIMIT, NIL, Ext, ListView, ext, ext_code, list_length, pack, unpack
@@ -149,3 +149,17 @@ def test_a_list_of_lists_may_come_in_either_form(store):
     value = pack([unpack(inner), [1]])
 
     assert codec_for(list[list[int]]).decode(value, store) == [list(range(100)), [1]]
+
+
+def test_what_is_larger_than_the_wire_carries_says_what_to_do(store, monkeypatch):
+    """
+    Four GiB in one string of bytes: msgpack's limit, told in our words.
+    """
+
+    def refuse(plain):
+        raise ValueError("bytes object is too large")
+
+    monkeypatch.setattr("greenroom.types.codec.pack", refuse)
+
+    with pytest.raises(TooLarge, match="this bytes is larger than 4 GiB; write it to a file and return a File"):
+        codec_for(bytes).encode(b"", store)

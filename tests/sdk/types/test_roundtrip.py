@@ -8,7 +8,7 @@ import fractions
 import math
 import pathlib
 import uuid
-from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Annotated, Any, Literal, NewType, Optional, TypeVar, Union
 from zoneinfo import ZoneInfo
 
@@ -166,6 +166,18 @@ def test_the_text_of_a_time_keeps_its_zone(store):
     found = codec.decode(codec.encode(second, store), store)
 
     assert (found.tzinfo, found.fold, found.utcoffset()) == (BERLIN, 1, second.utcoffset())
+
+
+def test_an_iterator_is_drained_and_arrives_as_one(store):
+    """
+    What a generator would have given comes one by one.
+    """
+    codec = codec_for(Iterator[int])
+
+    found = codec.decode(codec.encode((n for n in range(3)), store), store)
+
+    assert next(found) == 0
+    assert list(found) == [1, 2]
 
 
 def test_nan_survives(store):
