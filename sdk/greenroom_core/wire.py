@@ -47,7 +47,10 @@ def from_wire(cls: type[T], wire: Any, where: str = "") -> T:
     Raises:
         WireFault: A field is missing, unknown or of the wrong type.
     """
-    read: T = _reader(cls)(wire, where or cls.__name__)
+    try:
+        read: T = _reader(cls)(wire, where or cls.__name__)
+    except RecursionError:
+        raise WireFault(f"{where or cls.__name__}: nested too deep") from None
     return read
 
 
@@ -89,17 +92,22 @@ def _same(item: Any, default: Any) -> bool:
 
 
 _READERS: dict[Any, _Read] = {}
+_Making = dict[Any, _Read]
 
 
-def _reader(annotation: Any) -> _Read:
-    try:
-        return _READERS[annotation]
-    except KeyError:
-        pass
-    # Recursive structures find this stand-in while their own reader is being built.
-    _READERS[annotation] = lambda wire, where: _READERS[annotation](wire, where)
-    _READERS[annotation] = _build(annotation)
-    return _READERS[annotation]
+def _reader(annotation: Any, making: _Making | None = None) -> _Read:
+    """The reader of an annotation, built once. Others see it only when everything that it needs is built too."""
+    known = _READERS.get(annotation)
+    if known is not None:
+        return known
+    parts: _Making = {} if making is None else making
+    if annotation in parts:  # A recursive structure, whose own reader is being built.
+        return parts[annotation]
+    parts[annotation] = lambda wire, where: parts[annotation](wire, where)
+    parts[annotation] = _build(annotation, parts)
+    if making is None:
+        _READERS.update(parts)
+    return parts[annotation]
 
 
 _ATOMS: dict[Any, tuple[type, ...]] = {
@@ -111,7 +119,7 @@ _ATOMS: dict[Any, tuple[type, ...]] = {
 }
 
 
-def _build(annotation: Any) -> _Read:
+def _build(annotation: Any, making: _Making) -> _Read:
     if annotation is Any or annotation is object:
         return lambda wire, where: wire
     if annotation in _ATOMS:
@@ -119,14 +127,16 @@ def _build(annotation: Any) -> _Read:
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return _enum(annotation)
     if dataclasses.is_dataclass(annotation):
-        return _dataclass(typing.cast("type[Any]", annotation))
+        return _dataclass(typing.cast("type[Any]", annotation), making)
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        return _union(arguments)
+        return _union(arguments, making)
+    if origin is tuple and arguments[-1] is Ellipsis:
+        return _sequence(_reader(arguments[0], making))
     if origin is tuple:
-        return _sequence(_reader(arguments[0])) if arguments[-1] is Ellipsis else _fixed(arguments)
+        return _fixed([_reader(argument, making) for argument in arguments])
     if origin is not None and issubclass(origin, Mapping):
-        return _mapping(_reader(arguments[0]), _reader(arguments[1]))
+        return _mapping(_reader(arguments[0], making), _reader(arguments[1], making))
     raise TypeError(f"no wire form for {annotation!r}")
 
 
@@ -151,9 +161,9 @@ def _enum(cls: type[Enum]) -> _Read:
     return read
 
 
-def _dataclass(cls: type[Any]) -> _Read:
+def _dataclass(cls: type[Any], making: _Making) -> _Read:
     hints = typing.get_type_hints(cls)
-    readers = {field.name: _reader(hints[field.name]) for field in dataclasses.fields(cls)}
+    readers = {field.name: _reader(hints[field.name], making) for field in dataclasses.fields(cls)}
     needed = [field.name for field in dataclasses.fields(cls) if _default(field) is _MISSING]
 
     def read(wire: Any, where: str) -> Any:
@@ -174,21 +184,22 @@ def _dataclass(cls: type[Any]) -> _Read:
     return read
 
 
-def _union(members: tuple[Any, ...]) -> _Read:
+def _union(members: tuple[Any, ...], making: _Making) -> _Read:
     optional = type(None) in members
     rest = [member for member in members if member is not type(None)]
     if len(rest) == 1:
-        inner = _reader(rest[0])
+        inner = _reader(rest[0], making)
         return lambda wire, where: None if wire is None else inner(wire, where)
-    by_tag = {_TAGS[member]: _reader(member) for member in rest if member in _TAGS}
-    atoms = [(_ATOMS[member], _reader(member)) for member in rest if member in _ATOMS]
+    by_tag = {_TAGS[member]: _reader(member, making) for member in rest if member in _TAGS}
+    atoms = [(_ATOMS[member], _reader(member, making)) for member in rest if member in _ATOMS]
     atoms.sort(key=lambda atom: bool in atom[0], reverse=True)
 
     def read(wire: Any, where: str) -> Any:
         if wire is None and optional:
             return None
-        if isinstance(wire, Mapping) and wire.get("is") in by_tag:
-            return by_tag[wire["is"]](wire, where)
+        tag = wire.get("is") if isinstance(wire, Mapping) else None
+        if isinstance(tag, str) and tag in by_tag:
+            return by_tag[tag](wire, where)
         for taken, reader in atoms:
             if isinstance(wire, taken):
                 return reader(wire, where)
@@ -206,9 +217,7 @@ def _sequence(item: _Read) -> _Read:
     return read
 
 
-def _fixed(arguments: tuple[Any, ...]) -> _Read:
-    readers = [_reader(argument) for argument in arguments]
-
+def _fixed(readers: list[_Read]) -> _Read:
     def read(wire: Any, where: str) -> Any:
         if not isinstance(wire, (list, tuple)) or len(wire) != len(readers):
             raise WireFault(f"{where}: expected a list of {len(readers)}")
