@@ -26,8 +26,8 @@ class Chance(Row):
     def __init__(self) -> None:
         super().__init__()
         self._numpy: Any = None
-        self._torch: list[Any] = []
-        self._torch_seeds: list[int] = []
+        self.torch: list[Any] = []
+        self._seeds: list[int] = []
         self.discover()
 
     def discover(self) -> bool:
@@ -40,17 +40,17 @@ class Chance(Row):
             if SEEDS.recording and getattr(self._numpy._bit_generator, "_seed_seq", self) is None:
                 SEEDS.explicit.add("numpy")  # Loaded and seeded in the same import.
         torch: Any = sys.modules.get("torch")
-        generators = self._torch_generators(torch) if torch is not None else []
-        if len(generators) > len(self._torch):
-            if SEEDS.recording and not self._torch and generators[0].initial_seed() < _LARGEST_EXPLICIT_SEED:
+        generators = self._generators_of(torch) if torch is not None else []
+        if len(generators) > len(self.torch):
+            if SEEDS.recording and not self.torch and generators[0].initial_seed() < _LARGEST_EXPLICIT_SEED:
                 SEEDS.explicit.add("torch")
-            self._torch, found = generators, True
-            self._torch_seeds = [generator.initial_seed() for generator in generators]
+            self.torch, found = generators, True
+            self._seeds = [generator.initial_seed() for generator in generators]
         if found:
             SEEDS.install()
         return found
 
-    def _torch_generators(self, torch: Any) -> list[Any]:
+    def _generators_of(self, torch: Any) -> list[Any]:
         default = getattr(torch, "default_generator", None)
         cuda = getattr(getattr(torch, "cuda", None), "default_generators", ())
         return [default, *cuda] if default is not None else []
@@ -81,7 +81,7 @@ class Chance(Row):
         return {
             "random": random.getstate() if "random" in seeded else None,
             "numpy": self._numpy.get_state() if "numpy" in seeded and self._numpy is not None else None,
-            "torch": [item.get_state() for item in self._torch] if "torch" in seeded and self._torch else None,
+            "torch": [item.get_state() for item in self.torch] if "torch" in seeded and self.torch else None,
         }
 
     def merge(self, base: Fields, before: Fields, now: Fields) -> Fields:
@@ -92,12 +92,12 @@ class Chance(Row):
 
     def quick(self) -> bool:
         """Look after torch, whose state is out of sight: cheaply, by the seed that it was last given."""
-        if self._torch and (self.base.get("torch") is not None or self._torch_reseeded()):
+        if self.torch and (self.base.get("torch") is not None or self._reseeded()):
             self._renew_torch()
         return True
 
-    def _torch_reseeded(self) -> bool:
-        return [generator.initial_seed() for generator in self._torch] != self._torch_seeds
+    def _reseeded(self) -> bool:
+        return [generator.initial_seed() for generator in self.torch] != self._seeds
 
     def write(self, base: Fields) -> None:
         self.use(base)
@@ -112,14 +112,14 @@ class Chance(Row):
             else:
                 drawn = entropy()
                 self._numpy.seed([drawn >> shift & 0xFFFFFFFF for shift in (0, 32, 64, 96)])
-        if self._torch:
+        if self.torch:
             self._renew_torch()
 
     def _renew_torch(self) -> None:
         states = self.base.get("torch")
-        for place, generator in enumerate(self._torch):
+        for place, generator in enumerate(self.torch):
             if states is not None and place < len(states):
                 generator.set_state(states[place])
             else:
                 generator.seed()
-        self._torch_seeds = [generator.initial_seed() for generator in self._torch]
+        self._seeds = [generator.initial_seed() for generator in self.torch]

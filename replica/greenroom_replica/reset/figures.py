@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from time import perf_counter
 from types import FunctionType, MethodType, ModuleType
 
 from greenroom_replica.reset.usercode import Territory, is_standard
@@ -43,11 +44,19 @@ class Patches:
     def __init__(self, territory: Territory) -> None:
         self._territory = territory
         self._known: set[tuple[str, str]] = set()
+        self._left: list[tuple[str, ModuleType]] = []
 
-    def find(self) -> list[str]:
-        """Name what is patched and was not before: ``json.dumps (now flow.fake)``."""
-        found = []
-        for module_name, module in list(sys.modules.items()):
+    def find(self, seconds: float) -> list[str]:
+        """Name what is patched and was not before: ``json.dumps (now flow.fake)``.
+
+        Looks for `seconds` at most, and goes on from there the next time: a big program has 30,000 names.
+        """
+        found: list[str] = []
+        deadline = perf_counter() + seconds
+        if not self._left:
+            self._left = list(sys.modules.items())
+        while self._left and perf_counter() < deadline:
+            module_name, module = self._left.pop()
             if type(module) is not ModuleType or module_name in self._territory.names:
                 continue
             space = vars(module)

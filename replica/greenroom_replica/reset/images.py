@@ -13,10 +13,12 @@ a dict's table is its body, as a list's items are.
 
 from __future__ import annotations
 
+import array
 import ctypes
 import gc
 import random
 import sys
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from types import CellType, FunctionType
 from typing import Any
@@ -25,7 +27,7 @@ Word = memoryview
 """A view of some bytes of an object's memory."""
 
 _CHAR = ctypes.c_char
-_NARROW = 4096
+NARROW = 4096
 """Bytes; up to here a body is copied by the join, above it is compared in place by memcmp."""
 
 
@@ -34,8 +36,11 @@ def view(address: int, size: int) -> Word:
     return memoryview((_CHAR * size).from_address(address)).cast("B")
 
 
+_word_at = ctypes.c_uint64.from_address
+
+
 def _pointer(address: int) -> int:
-    return int.from_bytes(view(address, 8), "little")
+    return _word_at(address).value
 
 
 class Layout:
@@ -48,6 +53,9 @@ class Layout:
         self.tables = sound and _holds(_dict_table_as_expected)
         self.lists = sound and _holds(_list_as_expected)
         self.sets = sound and _holds(_set_as_expected)
+        self.deques = sound and _holds(_deque_as_expected)
+        self.ordered = sound and _holds(_ordered_as_expected)
+        self.buffers = sound and _holds(_buffers_as_expected)
         self.cells = sound and _holds(_cell_as_expected)
         self.functions = sound and _holds(_function_as_expected)
         self.randoms = _random_offset() if sound else 0
@@ -104,6 +112,38 @@ def _set_as_expected() -> bool:
     probe = {item}
     table = bytes(view(_pointer(id(probe) + 40), 16 * (_pointer(id(probe) + 32) + 1)))
     return _pointer(id(probe) + 24) == 1 and id(item).to_bytes(8, "little") in table
+
+
+def _deque_as_expected() -> bool:
+    probe: deque[object] = deque([object(), object()])
+    before = bytes(deque_heads(probe, True)[0])
+    body = deque_body(probe)
+    if body is None or bytes(view(*body)) != b"".join(id(item).to_bytes(8, "little") for item in probe):
+        return False
+    probe.rotate(1)
+    probe.rotate(-1)
+    return bytes(deque_heads(probe, True)[0]) != before and deque_body(deque(range(100))) is None
+
+
+def _ordered_as_expected() -> bool:
+    probe: OrderedDict[str, int] = OrderedDict(a=1, b=2)
+    links = view(id(probe) + 48, OrderedDict.__basicsize__ - 48)
+    before = bytes(links)
+    unmoved = probe["a"] == 1 and bytes(links) == before
+    probe.move_to_end("a")
+    moved = bytes(links)
+    probe.move_to_end("b")
+    return unmoved and len({before, moved, bytes(links)}) == 3
+
+
+def _buffers_as_expected() -> bool:
+    mutable, numbers = bytearray(b"some bytes"), array.array("d", (1.5, 2.5))
+    sizes = _pointer(id(mutable) + 16) == 10 and _pointer(id(numbers) + 16) == 2
+    places = (
+        _pointer(id(numbers) + 24) == numbers.buffer_info()[0]
+        and bytes(view(_pointer(id(mutable) + 40), 10)) == mutable
+    )
+    return sizes and places
 
 
 def _cell_as_expected() -> bool:
@@ -182,6 +222,41 @@ def set_body(target: set[Any]) -> tuple[int, int]:
     return _pointer(id(target) + 40), 16 * (_pointer(id(target) + 32) + 1)
 
 
+def deque_heads(target: deque[Any], sound: bool | None = None) -> list[Word]:
+    """A deque's length, where its ends are, and a count of their moves; what it holds is its body, up to one block."""
+    return [view(id(target) + 16, 48)] if (LAYOUT.deques if sound is None else sound) else []
+
+
+def deque_body(target: deque[Any]) -> tuple[int, int] | None:
+    """Address and size of a deque's items, None where they are not in one block."""
+    size, block, last, left = (_pointer(id(target) + at) for at in (16, 24, 32, 40))
+    return (block + 8 + 8 * left, 8 * size) if block == last else None
+
+
+def ordered_heads(target: OrderedDict[Any, Any]) -> list[Word]:
+    """An OrderedDict's version as a dict, and what it keeps besides: among it a count of the changes of its order."""
+    heads = dict_heads(target)
+    return [*heads, view(id(target) + 48, OrderedDict.__basicsize__ - 48)] if heads and LAYOUT.ordered else []
+
+
+def buffer_heads(target: bytearray | array.array[Any]) -> list[Word]:
+    """The length of a bytearray or an array, and where its bytes are; the bytes are its body."""
+    return [view(id(target) + 16, 32)] if LAYOUT.buffers else []
+
+
+def buffer_body(target: bytearray | array.array[Any]) -> tuple[int, int]:
+    """Address and size of the bytes."""
+    if isinstance(target, bytearray):
+        return _pointer(id(target) + 40), bytearray.__len__(target)
+    address, size = array.array.buffer_info(target)
+    return address, size * target.itemsize
+
+
+def object_heads(target: object) -> list[Word]:
+    """All of a small object of C: whatever it keeps in itself."""
+    return [view(id(target) + 16, type(target).__basicsize__ - 16)] if LAYOUT.cells else []
+
+
 def cell_heads(target: CellType) -> list[Word]:
     """The reference that a closure's cell holds."""
     return [view(id(target) + 16, 8)] if LAYOUT.cells else []
@@ -228,11 +303,6 @@ def body_heads(target: object) -> list[Word]:
     kind = type(target)
     sound = LAYOUT.cells and kind.__itemsize__ == 0
     return [view(id(target) + 8, kind.__basicsize__ - 8)] if sound else []
-
-
-def is_narrow(size: int) -> bool:
-    """Tell whether a body of so many bytes is copied to be compared."""
-    return size <= _NARROW
 
 
 def _make_memcmp() -> Callable[[int, int, int], int]:

@@ -10,21 +10,42 @@ from __future__ import annotations
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from operator import is_
+from itertools import chain, compress, repeat
+from operator import is_, is_not
 from typing import Any
 
-from greenroom_replica.reset.images import Word, dict_body, dict_heads, list_body, list_heads, set_body, set_heads
+from greenroom_replica.reset.images import (
+    Word,
+    buffer_body,
+    buffer_heads,
+    deque_body,
+    deque_heads,
+    dict_body,
+    dict_heads,
+    list_body,
+    list_heads,
+    ordered_heads,
+    set_body,
+    set_heads,
+)
 
 EVERYTHING = slice(None)
+_NOWHERE = object()
 
 
 class Node:
     """One object of the user's whose state is kept, and how it is reached (`parent`, `label`)."""
 
-    __slots__ = ("label", "parent", "saved", "target")
+    __slots__ = ("_name", "label", "parent", "saved", "target")
+
+    row = None
+    """See `Watched.row`."""
 
     silent = False
     """Whether putting it back is not worth telling."""
+
+    grows = False
+    """See `Watched.grows`."""
 
     target: Any
     saved: Any
@@ -33,12 +54,15 @@ class Node:
         self.target = target
         self.parent = parent
         self.label = label
+        self._name = ""
         self.saved = self.peek()
 
     @property
     def name(self) -> str:
         """How a user would write it: ``flow.CONFIG['a'][0]``."""
-        return (self.parent.name if self.parent is not None else "") + self.label
+        if not self._name:
+            self._name = (self.parent.name if self.parent is not None else "") + self.label
+        return self._name
 
     def heads(self) -> list[Word]:
         """See `Watched.heads`."""
@@ -67,6 +91,13 @@ class Node:
     def drops(self) -> Iterator[tuple[str, object]]:
         """Go over what restoring would drop: (label, value)."""
         return iter(())
+
+    def settle(self) -> list[str]:
+        """Restore, and name what was not as it was kept; nothing where it only looked different."""
+        if not self.changed():
+            return []
+        self.restore()
+        return [self.name]
 
     def same(self, one: Any, other: Any) -> bool:
         """Compare two looks by identity of what they hold."""
@@ -114,13 +145,27 @@ class NamespaceNode(MappingNode):
 
     __slots__ = ()
 
+    def changed(self) -> bool:
+        # A name that was deleted comes back last: that order is as good.
+        return bool(attributes_that_differ("", self.target, self.saved))
+
     def restore(self) -> None:
         space, saved = self.target, self.saved
-        if len(space) != len(saved) or space.keys() != saved.keys():
+        space.update(saved)
+        if len(space) != len(saved):
             for name in [name for name in space if name not in saved]:
                 del space[name]
-        space.update(saved)
-        self.saved = dict(space)  # A name that was deleted comes back last: that order is as good.
+
+    def settle(self) -> list[str]:
+        space, saved, name = self.target, self.saved, self.name
+        if len(space) != len(saved) or [*space] != [*saved]:
+            names = attributes_that_differ(name, space, saved)
+            self.restore()
+            return names
+        names = list(compress(saved, map(is_not, space.values(), saved.values())))
+        for key in names:
+            space[key] = saved[key]
+        return [f"{name}.{key}" for key in names]
 
     def drops(self) -> Iterator[tuple[str, object]]:
         for name, value in list(self.target.items()):
@@ -129,15 +174,12 @@ class NamespaceNode(MappingNode):
 
 
 class OrderedNode(MappingNode):
-    """An OrderedDict: ``move_to_end`` changes its order without a trace in the dict, so that it is asked each time."""
+    """An OrderedDict: ``move_to_end`` changes its order without a trace in the dict."""
 
     __slots__ = ()
 
     def heads(self) -> list[Word]:
-        return []
-
-    def body(self) -> tuple[int, int] | None:
-        return None
+        return ordered_heads(self.target)
 
     def peek(self) -> dict[Any, Any]:
         # dict's own copy would lose the order, and OrderedDict.copy is one that subclasses override.
@@ -191,9 +233,15 @@ class ListNode(Node):
 
 
 class DequeNode(Node):
-    """A deque, or the deque inside an instance of a subclass."""
+    """A deque, or the deque inside an instance of a subclass; one of more than a block of items is asked each time."""
 
     __slots__ = ()
+
+    def heads(self) -> list[Word]:
+        return deque_heads(self.target) if deque_body(self.target) is not None else []
+
+    def body(self) -> tuple[int, int] | None:
+        return deque_body(self.target)
 
     def peek(self) -> list[Any]:
         return list(deque.__iter__(self.target))
@@ -261,6 +309,12 @@ class BytesNode(Node):
 
     __slots__ = ()
 
+    def heads(self) -> list[Word]:
+        return buffer_heads(self.target)
+
+    def body(self) -> tuple[int, int] | None:
+        return buffer_body(self.target)
+
     def peek(self) -> bytes:
         return bytes(memoryview(self.target))
 
@@ -279,6 +333,12 @@ class ArrayNode(Node):
 
     __slots__ = ()
 
+    def heads(self) -> list[Word]:
+        return buffer_heads(self.target)
+
+    def body(self) -> tuple[int, int] | None:
+        return buffer_body(self.target)
+
     def peek(self) -> bytes:
         return array.tobytes(self.target)
 
@@ -295,6 +355,14 @@ class ArrayNode(Node):
 
     def drops(self) -> Iterator[tuple[str, object]]:
         yield "", self.target
+
+
+def attributes_that_differ(name: str, now: dict[str, Any], kept: dict[str, Any]) -> list[str]:
+    """Name the attributes that were set, deleted or added."""
+    if [*now] == [*kept]:
+        return [f"{name}.{key}" for key in compress(kept, map(is_not, now.values(), kept.values()))]
+    differing = compress(kept, map(is_not, map(now.get, kept, repeat(_NOWHERE)), kept.values()))
+    return [f"{name}.{key}" for key in chain(differing, [key for key in now if key not in kept])]
 
 
 def merge(kept: dict[Any, Any], before: dict[Any, Any], now: dict[Any, Any]) -> dict[Any, Any]:

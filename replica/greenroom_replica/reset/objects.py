@@ -19,7 +19,7 @@ from greenroom_replica.reset.images import (
     has_attributes,
     instance_heads,
 )
-from greenroom_replica.reset.nodes import Node, merge
+from greenroom_replica.reset.nodes import Node, attributes_that_differ, merge
 
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 
@@ -99,6 +99,10 @@ class InstanceNode(Node):
 
     def absorb(self, before: dict[Any, Any], now: dict[Any, Any]) -> None:
         self.saved = merge(self.saved, before, now)
+
+    def settle(self) -> list[str]:
+        names = attributes_that_differ(self.name, space_of(self.target) or {}, self.saved)
+        return super().settle() and (names or [self.name])
 
     def drops(self) -> Iterator[tuple[str, object]]:
         for name, value in list((space_of(self.target) or {}).items()):
@@ -188,6 +192,10 @@ class ClassNode(Node):
     def absorb(self, before: dict[str, Any], now: dict[str, Any]) -> None:
         self.saved = merge(self.saved, before, now)
 
+    def settle(self) -> list[str]:
+        names = attributes_that_differ(self.name, self.peek(), self.saved)
+        return super().settle() and (names or [self.name])
+
     def drops(self) -> Iterator[tuple[str, object]]:
         for name, value in self.peek().items():
             if self.saved.get(name, self) is not value:
@@ -198,6 +206,8 @@ class FunctionNode(Node):
     """A function's code, defaults and keyword defaults, and its attributes."""
 
     __slots__ = ("space",)
+
+    grows = True
 
     def __init__(self, target: FunctionType, parent: Node | None, label: str) -> None:
         self.space: dict[str, Any] | None = target.__dict__ if has_attributes(target) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from greenroom_replica.reset.nodes import NamespaceNode, Node
@@ -63,22 +64,28 @@ class Bundle:
         return found
 
     def restore(self, dirty: list[Watched], report: Report, seconds: float, grown: int) -> None:
-        """Put back the nodes that changed; a node that cannot be put back retires the runner."""
-        for node in dirty:
-            if not isinstance(node, Node):
-                continue
+        """Put back the nodes that changed; a node that cannot be put back retires the runner.
+
+        Args:
+            dirty: Nodes that look changed.
+            report: Where to name them.
+            seconds: How long the call took, for those that may have been dear to make; 0 to leave that out.
+            grown: By how many bytes the process grew in the call.
+        """
+        nodes: Iterator[Any] = iter(dirty)
+        node: Any = None
+        while True:
             try:
-                if not node.changed():
-                    continue
-                if seconds:
-                    self._weigh(node, report, seconds, grown)
-                node.restore()
-                if not node.silent:
-                    report.restored += _names_of(node)
+                for node in nodes:
+                    if seconds and node.changed():
+                        self._weigh(node, report, seconds, grown)
+                    names = node.settle()
+                    if names and not node.silent:
+                        report.restored += names
+                return
             except Exception as error:
-                report.sentences.append(
-                    f"a reset could not put back {node.name} ({type(error).__name__}: {error}); this runner is replaced"
-                )
+                what = f"{node.name} ({type(error).__name__}: {error})"
+                report.sentences.append(f"a reset could not put back {what}; this runner is replaced")
                 report.must_retire(f"{node.name} could not be put back")
 
     def _weigh(self, node: Node, report: Report, seconds: float, grown: int) -> None:
@@ -103,11 +110,6 @@ class Bundle:
         if not isinstance(node, NamespaceNode):
             return isinstance(node.saved, dict)
         return node.saved.get(label[1:], MISSING) in (None, MISSING) if label[1:] in node.saved else True
-
-
-def _names_of(node: Node) -> list[str]:
-    """Name what was dirty: of a module the globals, of anything else the object."""
-    return [node.name]
 
 
 def weigh(value: object) -> int:

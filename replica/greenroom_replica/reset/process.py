@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+import time
+
 from greenroom_replica.reset.chance import Chance
 from greenroom_replica.reset.report import Report
 from greenroom_replica.reset.rows.base import Fields, Row, RowFailure, items_of
@@ -30,15 +33,17 @@ class Process:
         self.loops = Loops()
         self.chance = Chance()
         self.warnings = Warnings()
+        self.switches = Switches(self.tripwires)
+        self.decimal = Decimal()
         self.rows: list[Row] = [
-            *(self.environ, Names(), Builtins(), Switches(), Files(), Locale(self.tripwires), Decimal()),
+            *(self.environ, Names(), Builtins(), self.switches, Files(self.tripwires), Locale(self.tripwires), self.decimal),
             *(Limits(self.tripwires), Signals(self.tripwires), self.warnings, Logging(), Faults(self.tripwires)),
             *(self.loops, self.chance),
         ]
         self._by_name = {row.name: row for row in self.rows}
-        asked = [row for row in self.rows if type(row).quick is not Row.quick]
-        self._quick = [row.quick for row in asked]
-        self._asked = asked
+        self._asked: tuple[Row, ...] = (self.environ, self.switches, self.decimal, self.chance)
+        self._tripped = self.tripwires.tripped
+        self._forget = self.warnings.forget
 
     def install(self) -> None:
         """Put the recorders in place."""
@@ -78,23 +83,40 @@ class Process:
     def items(self) -> list[Watched]:
         """What has to be watched of the rows."""
         items: list[Watched] = [self.chance]
+        if self.decimal.held is not None:
+            items.append(self.decimal)
         for row in self.rows:
             if row.spaces():
                 items += items_of(row)
         return items
 
     def quick(self) -> bool:
-        """Ask the rows that have to be asked each time."""
-        for quick in self._quick:
-            if not quick():
-                return False
-        return not self.tripwires.tripped
+        """Ask what has to be asked each time: of the hot path, and therefore in one piece."""
+        self._forget()
+        environ, switches, decimal = self.environ, self.switches, self.decimal
+        return (
+            not self._tripped
+            and not environ.drift
+            and time.tzname is environ.zone
+            and sys.gettrace() is switches.trace
+            and sys.getprofile() is switches.profile
+            and (decimal.held is None or decimal.current() is decimal.held)
+            and (not self.chance.torch or self.chance.quick())
+        )
 
-    def suspects(self, dirty: list[Watched]) -> list[Row]:
-        """Which rows have to be compared: watched ones that moved, asked ones that say so, those whose wire was tripped."""
-        found = {id(row): row for item in dirty if (row := getattr(item, "row", None)) is not None}
-        found.update((id(row), row) for row in self._asked if not row.quick())
-        found.update((id(row), row) for name in self.tripwires.tripped if (row := self._by_name.get(name)) is not None)
+    def suspects(self, dirty: list[Watched], quick: bool) -> list[Row]:
+        """Which rows have to be compared.
+
+        Args:
+            dirty: What moved; rows among them are named by their items.
+            quick: What `quick` said: where it is False, those that say so and those whose wire was tripped come too.
+        """
+        found = {id(item.row): item.row for item in dirty if item.row is not None}
+        if not quick:
+            found.update((id(row), row) for row in self._asked if not row.quick())
+            found.update(
+                (id(row), row) for name in self.tripwires.tripped if (row := self._by_name.get(name)) is not None
+            )
         return list(found.values())
 
     def restore(self, rows: list[Row], report: Report) -> None:
@@ -102,7 +124,7 @@ class Process:
         for row in rows:
             try:
                 names = row.differs()
-                if names or row is self.chance or not row.quick():
+                if names or row is self.chance or row is self.decimal or not row.quick():
                     row.write(row.base)
                 if names and not row.silent:
                     report.restored += names
@@ -126,10 +148,12 @@ class Ledger:
         process = self._process
         process.chance.discover()
         dirty = self._watch.dirty()
-        rows = process.suspects(dirty)
+        rows = process.suspects(dirty, process.quick())
         if rows:
             self.reading = {**self.reading, **{row.name: row.read() for row in rows}}
             self._watch = Watch(process.items())
+        else:
+            self._watch.rearm(dirty)
         return self.reading
 
     def changes(self, before: Baseline, now: Baseline) -> list[tuple[Row, Fields, Fields]]:

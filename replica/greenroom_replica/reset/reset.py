@@ -24,7 +24,7 @@ from greenroom_replica.reset.report import Report
 from greenroom_replica.reset.streams import SEEDS
 from greenroom_replica.reset.strays import Children, Threads, children_of, end
 from greenroom_replica.reset.usercode import Territory
-from greenroom_replica.reset.watch import Watch
+from greenroom_replica.reset.watch import Watch, Watched
 
 SHORT = 100e-6
 """Seconds; a call below has not started a process: a fork alone takes longer."""
@@ -63,6 +63,7 @@ class Reset:
         self._process.use(self._pristine)
         self._bundles: dict[str, Bundle] = {}
         self._current: Bundle | None = None
+        self._rows = Watch(self._process.items())
         self._watch = Watch()
         self._watches: dict[str, Watch] = {}
         self._owners: list[Owner] = []
@@ -195,10 +196,12 @@ class Reset:
         self._guard.on = self._exits.noting = False
         taken = perf_counter() - self._started
         try:
+            quick = False
             if (
                 taken < LONG
+                and (quick := self._process.quick())
                 and self._watch.clean()
-                and self._process.quick()
+                and self._rows.clean()
                 and _count() == self._threads.expected
                 and len(sys.modules) == self._modules
                 and not self._exits.pending
@@ -208,7 +211,7 @@ class Reset:
                 self._calling = False
                 self._calls += 1
                 return self._count_descriptors() if not self._calls % _EVERY else None
-            return self._settle(taken)
+            return self._settle(taken, quick)
         except BaseException as error:  # A cancel that came too late, or a fault of ours: never the runner's end.
             return self._settle_again(taken, error)
 
@@ -227,71 +230,77 @@ class Reset:
         self._current = bundle
         watch = self._watches.get(bundle_id)
         if watch is None:
-            watch = self._watches[bundle_id] = Watch([*self._process.items(), *bundle.nodes])
-        else:
-            watch.rearm(watch.items[: len(watch.items) - len(bundle.nodes)])
+            watch = self._watches[bundle_id] = Watch(bundle.nodes)
         self._watch = watch
+        self._rows = Watch(self._process.items())
 
     def _context_clean(self) -> bool:
         now = contextvars.copy_context()
-        return len(now) == len(self._context_values) and all(map(is_, now.values(), self._context_values))
+        values = self._context_values
+        return len(now) == len(values) and (not values or all(map(is_, now.values(), values)))
 
-    def _settle(self, taken: float) -> Report | None:
+    def _settle(self, taken: float, quick: bool) -> Report | None:
         """Do all that is not the hot path."""
         report = Report()
         deep = taken >= LONG
-        if self._look_for_strays(report) and report.leaks.get("processes"):
-            report.must_retire("threads and processes outlived their call, and may start each other again")
-        report.sentences += self._exits.run()
-        grown = self._figures(report) if deep else 0
-        self._restore(report, taken if deep else 0.0, grown)
+        if deep or _count() != self._threads.expected or (taken >= SHORT and self._children.any()):
+            self._look_for_strays(report)
+        if self._exits.pending:
+            report.sentences += self._exits.run()
+        grown = self._figures(report, taken) if deep else 0
+        self._restore(report, taken if deep else 0.0, grown, quick)
         self._calling = False
         return report if report else None
 
-    def _look_for_strays(self, report: Report) -> int:
+    def _look_for_strays(self, report: Report) -> None:
         threads = self._threads.sweep(report)
-        self._children.sweep(report)
-        return threads
+        if self._children.sweep(report) and threads:
+            report.must_retire("threads and processes outlived their call, and may start each other again")
 
-    def _restore(self, report: Report, taken: float, grown: int) -> None:
+    def _restore(self, report: Report, taken: float, grown: int, quick: bool) -> None:
         """Put back user state, then the process; once more for what finalizers of the dropped values did."""
-        bundle, process = self._current, self._process
+        bundle, process, watch, rows_watch = self._current, self._process, self._watch, self._rows
         for _ in range(2):
-            dirty = self._watch.dirty()
-            rows = process.suspects(dirty)
-            if taken:
-                rows = process.rows
-            if bundle is not None:
+            if bundle is not None and (taken or not watch.clean()):
+                dirty = watch.dirty()
                 bundle.restore(dirty, report, taken, grown)
-            process.restore(rows, report)
-            self._restore_context()
-            self._watch.rearm(dirty)
-            self._rearm_rows(rows)
-            if self._watch.clean() and process.quick():
+                watch.rearm(dirty)
+            if taken or not quick or not rows_watch.clean():
+                self._restore_rows(report, quick, everything=taken > 0)
+                rows_watch = self._rows
+            if not self._context_clean():
+                self._restore_context()
+            if watch.clean() and rows_watch.clean():
                 break
-            taken = 0.0
+            taken, quick = 0.0, process.quick()
         if len(sys.modules) != self._modules:
             process.chance.discover()
             self._modules = len(sys.modules)
-            self._rebuild()
+            self._rows = Watch(process.items())
+
+    def _restore_rows(self, report: Report, quick: bool, everything: bool) -> None:
+        """Put back those of the rows that changed; after a long call each of them is compared."""
+        process = self._process
+        dirty = self._rows.dirty()
+        rows = process.suspects(dirty, quick)
+        process.restore(process.rows if everything else rows, report)
+        self._rows.rearm(dirty)
+        self._rearm_rows(rows)
 
     def _rearm_rows(self, rows: Iterable[Any]) -> None:
         """Look anew at the rows that were written; all anew where a row has other dicts and lists now."""
-        mine = {id(row) for row in rows}
-        items = [item for item in self._watch.items if id(getattr(item, "row", None)) in mine]
-        for row in rows:
-            spaces = [id(space) for space in row.spaces()]
-            watched = [id(item.space) for item in items if getattr(item, "row", None) is row and hasattr(item, "space")]
-            if watched and spaces != watched:
-                self._rebuild()
+        mine = {id(row): row for row in rows}
+        items: dict[int, list[Watched]] = {key: [] for key in mine}
+        for item in self._rows.items:
+            if id(item.row) in mine:
+                items[id(item.row)].append(item)
+        for key, row in mine.items():
+            watched = [id(space) for item in items[key] if (space := getattr(item, "space", None)) is not None]
+            if watched and [id(space) for space in row.spaces()] != watched:
+                self._rows = Watch(self._process.items())
                 return
-        self._watch.rearm(items)
-
-    def _rebuild(self) -> None:
-        if self._current is not None:
-            self._watches.clear()
-            watch = Watch([*self._process.items(), *self._current.nodes])
-            self._watches[self._current.name] = self._watch = watch
+        for found in items.values():
+            self._rows.rearm(found)
 
     def _restore_context(self) -> None:
         """Set back context variables, for a call that did not run in the context that `before` made."""
@@ -310,7 +319,7 @@ class Reset:
         """Try once more after an interruption; a second failure retires the runner."""
         report = Report()
         try:
-            self._restore(report, 0.0, 0)
+            self._restore(report, 0.0, 0, False)
         except BaseException as again:
             error = again
             report.must_retire(f"the reset failed: {type(error).__name__}: {error}")
@@ -337,10 +346,10 @@ class Reset:
                 f"{more} more descriptors are open than before: files or sockets that calls did not close"
             )
 
-    def _figures(self, report: Report) -> int:
+    def _figures(self, report: Report, taken: float) -> int:
         """Count what is left open and patched, and how much the process grew: in bytes."""
         self._tell_descriptors(report)
-        patched = self._patches.find()
+        patched = self._patches.find(taken / 100)
         if patched:
             report.leaks["patched"] = len(patched)
             report.sentences.append(

@@ -6,7 +6,7 @@ nothing. What native code does behind these functions is found by the deep look 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
@@ -19,6 +19,12 @@ class Tripwires:
         """Rows to ask; emptied by whoever asked them."""
         self._plain: dict[tuple[str, str], Callable[..., Any]] = {}
         self._undo: list[tuple[ModuleType, str, Callable[..., Any]]] = []
+
+    def lay_all(self, modules: Iterable[ModuleType], names: str, row: str) -> None:
+        """Note `row` whenever one of these functions is called, by whichever of the modules."""
+        for module in modules:
+            for name in names.split():
+                self.lay(module, name, row)
 
     def lay(self, module: ModuleType, name: str, row: str) -> None:
         """Note `row` whenever ``module.name`` is called; a function that this platform has not is skipped."""

@@ -160,7 +160,7 @@ class Walk:
     def _defaultdict(self, value: Any, parent: Node | None, label: str) -> None:
         self._mapping(value, parent, label)
         factory: Any = collections.defaultdict.__dict__["default_factory"]
-        self.nodes.append(SlotsNode(value, [factory], parent, label))
+        self.nodes.append(SlotsNode(value, [factory], parent, f"{label}.default_factory"))
         self._stack.append((value.default_factory, parent, f"{label}.default_factory"))
 
     def _list(self, value: Any, parent: Node | None, label: str) -> None:

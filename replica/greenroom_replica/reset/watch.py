@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
+from operator import ne
+from struct import Struct
+from typing import Any, Protocol
 
-from greenroom_replica.reset.images import Word, is_narrow, memcmp, view
+from greenroom_replica.reset.images import NARROW, Word, memcmp, view
 
 _NOTHING: Word = memoryview(b"")
 
 
 class Watched(Protocol):
     """What can be watched: by its memory where there are heads, else by asking it."""
+
+    @property
+    def row(self) -> Any:
+        """The row of process state that it belongs to; None for the user's."""
+        ...
+
+    @property
+    def grows(self) -> bool:
+        """Whether it may get more heads later: a function that is given attributes."""
+        ...
 
     def heads(self) -> list[Word]:
         """Views of fixed places that change with the object; empty where it has to be asked."""
@@ -41,14 +52,16 @@ class Watch:
         self._owners: list[Watched] = []
         self._places: dict[int, list[int]] = {}
         self._image = b""
-        self._ends: list[int] = []
+        self._unpack: Callable[[bytes], tuple[Any, ...]] | None = None
         self._bodies: list[Word] = []
         self._body_parts: list[bytes] = []
         self._body_owners: list[Watched] = []
+        self._body_at: list[tuple[int, int]] = []
         self._body_places: dict[int, int] = {}
         self._body_image = b""
         self._wide: dict[int, tuple[Watched, int, int, bytes]] = {}
         self._asked: list[Watched] = []
+        self._bodiless: set[int] = set()
         self._slow = False
         self.add(items)
 
@@ -70,7 +83,7 @@ class Watch:
         self._heads += heads
         self._head_parts += map(bytes, heads)
         self._owners += [item] * len(heads)
-        self._ends = []
+        self._unpack = None
 
     def clean(self) -> bool:
         """Tell whether all still look as they did."""
@@ -82,31 +95,46 @@ class Watch:
 
     def dirty(self) -> list[Watched]:
         """Find those that changed. What only looks different (a memory moved) may be among them."""
-        found = {id(item): item for item in self._moved()}
-        for place, (word, part) in enumerate(zip(self._bodies, self._body_parts, strict=True)):
-            item = self._body_owners[place]
+        found = self._moved()
+        bodies, parts = list(self._bodies), list(self._body_parts)
+        for key in found:
             # A body is read only behind an unchanged head: else it may be memory that was given back.
-            if part and id(item) not in found and bytes(word) != part:
-                found[id(item)] = item
+            place = self._body_places.get(key)
+            if place is not None:
+                bodies[place], parts[place] = _NOTHING, b""
+        if b"".join(bodies) != b"".join(parts):
+            changed = compress(self._body_owners, map(ne, bodies, parts))
+            found.update((id(item), item) for item in changed)
         for item, address, size, part in self._wide.values():
             if id(item) not in found and memcmp(address, _address(part), size):
                 found[id(item)] = item
-        return [*found.values(), *(item for item in self._asked if item.changed())]
+        if self._asked:
+            return [*found.values(), *(item for item in self._asked if item.changed())]
+        return list(found.values())
 
     def rearm(self, items: Sequence[Watched]) -> None:
         """Take how these look now as how they should look."""
+        heads, parts = self._heads, self._head_parts
         for item in items:
-            places = self._places.get(id(item))
+            key = id(item)
+            places = self._places.get(key)
             if places is None:
                 continue
-            heads = item.heads()
-            for at, word in zip(places, heads, strict=False):
-                self._heads[at] = word
-                self._head_parts[at] = bytes(word)
-            if len(heads) > len(places):  # A function that has attributes now has one more place to look at.
-                self._place(item, heads[len(places) :])
-            self._look(item)
-        self._seal()
+            still = True
+            for at in places:
+                part = heads[at].tobytes()
+                if part != parts[at]:
+                    parts[at] = part
+                    still = False
+            if item.grows and len(grown := item.heads()) > len(places):
+                self._place(item, grown[len(places) :])
+            body = self._body_places.get(key)
+            if still and body is not None:
+                self._body_parts[body] = self._bodies[body].tobytes()
+            elif key not in self._bodiless:
+                self._look(item)
+        if items:
+            self._seal()
 
     def _seal(self) -> None:
         self._image = b"".join(self._head_parts)
@@ -115,47 +143,48 @@ class Watch:
 
     def _look(self, item: Watched) -> None:
         """Keep what an item's body holds now."""
+        key = id(item)
         body = item.body()
-        self._wide.pop(id(item), None)
-        place = self._body_places.get(id(item))
-        if place is not None:
-            self._bodies[place], self._body_parts[place] = _NOTHING, b""
-        if not body or not body[1]:
+        if body is None:
+            self._bodiless.add(key)
             return
-        word = view(*body)
-        if not is_narrow(body[1]):
-            self._wide[id(item)] = (item, *body, bytes(word))
+        place = self._body_places.get(key)
+        if place is not None and body == self._body_at[place]:
+            self._body_parts[place] = self._bodies[place].tobytes()
             return
+        self._wide.pop(key, None)
+        narrow = 0 < body[1] <= NARROW
+        word = view(*body) if body[1] else _NOTHING
+        if not narrow and body[1]:
+            self._wide[key] = (item, *body, word.tobytes())
         if place is None:
-            self._body_places[id(item)] = len(self._bodies)
-            self._bodies.append(word)
-            self._body_parts.append(bytes(word))
-            self._body_owners.append(item)
+            if narrow:
+                self._body_places[key] = len(self._bodies)
+                self._bodies.append(word)
+                self._body_at.append(body)
+                self._body_parts.append(word.tobytes())
+                self._body_owners.append(item)
         else:
-            self._bodies[place], self._body_parts[place] = word, bytes(word)
+            self._bodies[place] = word = word if narrow else _NOTHING
+            self._body_at[place] = body if narrow else (0, 0)
+            self._body_parts[place] = word.tobytes()
 
-    def _moved(self) -> Iterable[Watched]:
-        """Find the owners of the heads that differ, by halving: the cost follows their number, not that of all."""
-        if not self._ends:
-            self._ends = list(accumulate(map(len, self._head_parts)))
-        now, image, ends = b"".join(self._heads), self._image, self._ends
-        ranges = [(0, len(ends))]
-        while ranges:
-            first, last = ranges.pop()
-            start, stop = ends[first - 1] if first else 0, ends[last - 1] if last else 0
-            if now[start:stop] == image[start:stop]:
-                continue
-            if last - first == 1:
-                yield self._owners[first]
-                continue
-            middle = min(max(bisect_right(ends, (start + stop) // 2), first + 1), last - 1)
-            ranges += ((middle, last), (first, middle))
+    def _moved(self) -> dict[int, Watched]:
+        """Find the owners of the heads that differ: one unpacking for all is faster than any search."""
+        parts = self._head_parts
+        if self._unpack is None:
+            self._unpack = Struct("".join(f"{len(part)}s" for part in parts)).unpack
+        now = self._unpack(b"".join(self._heads))
+        return {id(owner): owner for owner in compress(self._owners, map(ne, now, parts))}
 
     def _slowly_changed(self) -> bool:
         for _, address, size, part in self._wide.values():
             if memcmp(address, _address(part), size):
                 return True
-        return any(item.changed() for item in self._asked)
+        for item in self._asked:
+            if item.changed():
+                return True
+        return False
 
 
 def _address(part: bytes) -> int:

@@ -40,6 +40,7 @@ class Row:
     """
 
     name = ""
+    grows = False
     silent = False
     """Whether a change is put back without a word: normal use makes it."""
 
@@ -106,6 +107,8 @@ class RowFailure(Exception):
 class SpaceItem:
     """One dict or list of a row, as something to watch: when its memory changes, the row is asked."""
 
+    grows = False
+
     def __init__(self, row: Row, space: dict[Any, Any] | list[Any]) -> None:
         self.row = row
         self.space = space
@@ -125,6 +128,8 @@ class SpaceItem:
 
 class AskedItem:
     """A row none of whose spaces can be watched: it is asked once for all of them."""
+
+    grows = False
 
     def __init__(self, row: Row) -> None:
         self.row = row

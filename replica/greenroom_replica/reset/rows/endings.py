@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from greenroom_replica.reset.objects import space_of
 from greenroom_replica.reset.rows.base import MISSING, Fields, Row
 from greenroom_replica.reset.tripwires import Tripwires
 from greenroom_replica.reset.usercode import Territory
@@ -82,13 +83,12 @@ class Faults(Row):
 
     def __init__(self, tripwires: Tripwires) -> None:
         super().__init__()
-        tripwires.lay(faulthandler, "dump_traceback_later", self.name)
+        tripwires.lay_all((faulthandler,), "dump_traceback_later enable disable", self.name)
+        self._enable = tripwires.plain(faulthandler, "enable")
+        self._disable = tripwires.plain(faulthandler, "disable")
 
     def read(self) -> Fields:
         return {"faulthandler": faulthandler.is_enabled()}
-
-    def quick(self) -> bool:
-        return faulthandler.is_enabled() is self.base["faulthandler"]
 
     def differs(self) -> list[str]:
         faulthandler.cancel_dump_traceback_later()
@@ -97,7 +97,7 @@ class Faults(Row):
     def write(self, base: Fields) -> None:
         if faulthandler.is_enabled() is not base["faulthandler"]:
             try:
-                (faulthandler.enable if base["faulthandler"] else faulthandler.disable)()
+                (self._enable if base["faulthandler"] else self._disable)()
             except (OSError, ValueError, RuntimeError):
                 pass  # No usable stderr: nothing to write tracebacks to.
         self.use(base)
@@ -127,17 +127,12 @@ class Loops(Row):
         }
 
     def quick(self) -> bool:
+        return not super().differs()
+
+    def spaces(self) -> list[dict[Any, Any] | list[Any]]:
         events = sys.modules.get("asyncio.events")
-        if events is None:
-            return True
-        policy, base = vars(events).get("_event_loop_policy"), self.base
-        if policy is not base.get("event loop policy", MISSING):
-            return False
-        local = getattr(policy, "_local", None)
-        return (
-            getattr(local, "_loop", None) is base["event loop"]
-            and bool(getattr(local, "_set_called", False)) is base["event loop set"]
-        )
+        local = getattr(self._policy(), "_local", None)
+        return [*((vars(events),) if events is not None else ()), *((space_of(local),) if local is not None else ())]  # type: ignore[list-item]
 
     def differs(self) -> list[str]:
         # asyncio.run makes a policy, and leaves the main thread without a loop: that is how it is used.

@@ -27,16 +27,16 @@ class Environ(Row):
         self._data: Raw = os.environ._data  # type: ignore[attr-defined]
         self._putenv: Callable[[bytes, bytes], None] = os.putenv
         self._unsetenv: Callable[[bytes], None] = os.unsetenv
-        self._drift: set[bytes] = set()
+        self.drift: set[bytes] = set()
         self._target: Raw = dict(self._data)
-        self._zone = time.tzname
-        self.overlay: Mapping[str, str] = {}
+        self.zone = time.tzname
+        self.overlay: Mapping[str, str] | None = None
         self._overlay_raw: Raw = {}
         self._owned: dict[object, dict[bytes, bytes | None]] = {}
 
     def install(self) -> None:
         """Note the names that go past the mapping, straight into the C environment."""
-        putenv, unsetenv, drift = self._putenv, self._unsetenv, self._drift
+        putenv, unsetenv, drift = self._putenv, self._unsetenv, self.drift
 
         def noting_putenv(name: Any, value: Any, /) -> None:
             drift.add(os.fsencode(name))
@@ -70,12 +70,11 @@ class Environ(Row):
 
     def lay(self, variables: Mapping[str, str] | None) -> None:
         """Set the submitter's variables for the calls that follow; None for none."""
-        wanted = variables or {}
-        if wanted is not self.overlay and wanted != self.overlay:
-            self._overlay_raw = {os.fsencode(name): os.fsencode(value) for name, value in wanted.items()}
-            self.overlay = wanted
+        if variables is not self.overlay and variables != self.overlay:
+            self._overlay_raw = {os.fsencode(name): os.fsencode(value) for name, value in (variables or {}).items()}
             self._compose()
             self._apply()
+        self.overlay = variables
 
     def own(self, owner: object, before: Raw, now: Raw) -> None:
         """Keep what a loader changed for as long as its entry lives."""
@@ -92,7 +91,7 @@ class Environ(Row):
             self._apply()
 
     def quick(self) -> bool:
-        return not self._drift and time.tzname is self._zone
+        return not self.drift and time.tzname is self.zone
 
     def spaces(self) -> list[dict[Any, Any] | list[Any]]:
         return [self._data, vars(os), vars(self._environ)]
@@ -103,7 +102,7 @@ class Environ(Row):
         changed |= {name for name in self._data if name not in self._target}
         names += [f"os.environ[{os.fsdecode(name)!r}]" for name in sorted(changed)]
         # Setting a variable and putting it back notes it as drifted: that alone is nothing to tell.
-        return names or (["time zone"] if time.tzname is not self._zone else [])
+        return names or (["time zone"] if time.tzname is not self.zone else [])
 
     def write(self, base: Fields) -> None:
         self.use(base)
@@ -123,7 +122,7 @@ class Environ(Row):
         self._target = target
 
     def _apply(self) -> None:
-        data, target, drift = self._data, self._target, self._drift
+        data, target, drift = self._data, self._target, self.drift
         for name in [name for name in data if name not in target]:
             del data[name]
             drift.add(name)
@@ -131,7 +130,7 @@ class Environ(Row):
             if data.get(name) != value:
                 data[name] = value
                 drift.add(name)
-        zoned = b"TZ" in drift or time.tzname is not self._zone
+        zoned = b"TZ" in drift or time.tzname is not self.zone
         for name in drift:
             if name in target:
                 self._putenv(name, target[name])
@@ -140,7 +139,7 @@ class Environ(Row):
         drift.clear()
         if zoned:
             time.tzset()
-            self._zone = time.tzname
+            self.zone = time.tzname
 
     def merge(self, base: Fields, before: Fields, now: Fields) -> Fields:
         return super().merge(base, {**before, "": None}, {**now, "": None})

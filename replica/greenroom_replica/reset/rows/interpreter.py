@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+import _thread
 import builtins
 import gc
 import sys
@@ -11,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from greenroom_replica.reset.rows.base import MISSING, Fields, Row
+from greenroom_replica.reset.tripwires import Tripwires
 
 _SYS_NAMES = (
     "path argv stdin stdout stderr __stdin__ __stdout__ __stderr__ excepthook displayhook unraisablehook breakpointhook "
@@ -103,9 +105,20 @@ class Builtins(Row):
 
 
 class Switches(Row):
-    """The interpreter's switches, which only functions read and set."""
+    """The interpreter's switches: asked only when a function that sets them was called, but for the two of debuggers."""
 
     name = "interpreter"
+
+    def __init__(self, tripwires: Tripwires) -> None:
+        super().__init__()
+        names = "setrecursionlimit setswitchinterval set_int_max_str_digits setdlopenflags set_asyncgen_hooks"
+        tripwires.lay_all((sys,), f"{names} set_coroutine_origin_tracking_depth", self.name)
+        tripwires.lay_all((gc,), "enable disable set_threshold set_debug", self.name)
+        tripwires.lay_all((_socket, *_loaded("socket")), "setdefaulttimeout", self.name)
+        tripwires.lay_all((threading, _thread), "stack_size", self.name)
+        self._plain = tripwires.plain
+        self.trace: object = None
+        self.profile: object = None
 
     def read(self) -> Fields:
         return {
@@ -121,49 +134,36 @@ class Switches(Row):
             "gc thresholds": gc.get_threshold(),
             "gc debug flags": gc.get_debug(),
             "socket default timeout": _socket.getdefaulttimeout(),
-            "thread stack size": threading.stack_size(),
+            "thread stack size": self._plain(_thread, "stack_size")(),
         }
 
     def use(self, base: Fields) -> None:
         super().use(base)
-        self._trace, self._profile = base["sys.settrace"], base["sys.setprofile"]
-        self._plain = (
-            *(base["recursion limit"], base["switch interval"], base["int digits limit"], base["dlopen flags"]),
-            *(base["coroutine origin tracking"], base["gc.isenabled"], base["gc thresholds"], base["gc debug flags"]),
-            *(base["socket default timeout"],),
-        )
-        self._first_hook, self._last_hook = base["async generator hooks"]
+        self.trace, self.profile = base["sys.settrace"], base["sys.setprofile"]
 
     def quick(self) -> bool:
-        first, last = sys.get_asyncgen_hooks()
-        return (
-            sys.gettrace() is self._trace
-            and sys.getprofile() is self._profile
-            and first is self._first_hook
-            and last is self._last_hook
-            and (
-                *(sys.getrecursionlimit(), sys.getswitchinterval(), sys.get_int_max_str_digits(), sys.getdlopenflags()),
-                *(sys.get_coroutine_origin_tracking_depth(), gc.isenabled(), gc.get_threshold(), gc.get_debug()),
-                *(_socket.getdefaulttimeout(),),
-            )
-            == self._plain
-        )
+        return sys.gettrace() is self.trace and sys.getprofile() is self.profile
 
     def write(self, base: Fields) -> None:
-        if sys.gettrace() is not base["sys.settrace"]:
-            sys.settrace(base["sys.settrace"])
-        if sys.getprofile() is not base["sys.setprofile"]:
-            sys.setprofile(base["sys.setprofile"])
-        sys.setrecursionlimit(base["recursion limit"])
-        sys.setswitchinterval(base["switch interval"])
-        sys.set_int_max_str_digits(base["int digits limit"])
-        sys.setdlopenflags(base["dlopen flags"])
-        first, last = base["async generator hooks"]
-        sys.set_asyncgen_hooks(firstiter=first, finalizer=last)
-        sys.set_coroutine_origin_tracking_depth(base["coroutine origin tracking"])
-        (gc.enable if base["gc.isenabled"] else gc.disable)()
-        gc.set_threshold(*base["gc thresholds"])
-        gc.set_debug(base["gc debug flags"])
-        _socket.setdefaulttimeout(base["socket default timeout"])
-        threading.stack_size(base["thread stack size"])
         self.use(base)
+        if sys.gettrace() is not self.trace:
+            sys.settrace(base["sys.settrace"])
+        if sys.getprofile() is not self.profile:
+            sys.setprofile(base["sys.setprofile"])
+        set_plainly = self._plain
+        set_plainly(sys, "setrecursionlimit")(base["recursion limit"])
+        set_plainly(sys, "setswitchinterval")(base["switch interval"])
+        set_plainly(sys, "set_int_max_str_digits")(base["int digits limit"])
+        set_plainly(sys, "setdlopenflags")(base["dlopen flags"])
+        first, last = base["async generator hooks"]
+        set_plainly(sys, "set_asyncgen_hooks")(firstiter=first, finalizer=last)
+        set_plainly(sys, "set_coroutine_origin_tracking_depth")(base["coroutine origin tracking"])
+        set_plainly(gc, "enable" if base["gc.isenabled"] else "disable")()
+        set_plainly(gc, "set_threshold")(*base["gc thresholds"])
+        set_plainly(gc, "set_debug")(base["gc debug flags"])
+        set_plainly(_socket, "setdefaulttimeout")(base["socket default timeout"])
+        set_plainly(_thread, "stack_size")(base["thread stack size"])
+
+
+def _loaded(name: str) -> tuple[ModuleType, ...]:
+    return (sys.modules[name],) if name in sys.modules else ()

@@ -35,10 +35,6 @@ class Warnings(Row):
     def differs(self) -> list[str]:
         return [name for name in super().differs() if name == "warning filters"]
 
-    def quick(self) -> bool:
-        self.forget()
-        return True
-
     def write(self, base: Fields) -> None:
         filters: Any = base["list"]
         filters[:] = base["warning filters"]

@@ -5,53 +5,40 @@ from __future__ import annotations
 import _locale
 import locale
 import os
+import posix
 import resource
 import sys
 from typing import Any
 
-from greenroom_replica.reset.rows.base import Fields, Row, RowFailure
+from greenroom_replica.reset.images import Word, object_heads
+from greenroom_replica.reset.rows.base import Fields, Row, RowFailure, same
 from greenroom_replica.reset.tripwires import Tripwires
 
 
 class Files(Row):
-    """The working folder and the umask."""
+    """The working folder and the umask: asked only when a function that sets them was called."""
 
     name = "cwd"
 
-    def __init__(self) -> None:
+    def __init__(self, tripwires: Tripwires) -> None:
         super().__init__()
-        self._folder: str | None = None
-        self._mask = 0
+        tripwires.lay_all((os, posix), "chdir fchdir umask", self.name)
+        self._set_mask = tripwires.plain(os, "umask")
+        self._enter = tripwires.plain(os, "chdir")
 
     def read(self) -> Fields:
-        mask = os.umask(0)
-        os.umask(mask)
+        mask = self._set_mask(0)
+        self._set_mask(mask)
         return {"cwd": _folder(), "umask": mask}
 
-    def use(self, base: Fields) -> None:
-        super().use(base)
-        self._folder, self._mask = base["cwd"], base["umask"]
-
-    def quick(self) -> bool:
-        mask = os.umask(self._mask)
-        if mask != self._mask:
-            os.umask(mask)  # Left for `write`, so that it is named.
-            return False
-        try:
-            return os.getcwd() == self._folder
-        except OSError:
-            return self._folder is None
-
     def write(self, base: Fields) -> None:
-        os.umask(base["umask"])
+        self.use(base)
+        self._set_mask(base["umask"])
         if base["cwd"] is not None:
             try:
-                os.chdir(base["cwd"])
+                self._enter(base["cwd"])
             except OSError as error:
-                raise RowFailure(
-                    f"the working folder {base['cwd']} cannot be entered again: {error.strerror}"
-                ) from error
-        self.use(base)
+                raise RowFailure(f"the working folder {base['cwd']} cannot be entered again: {error.strerror}") from error
 
 
 def _folder() -> str | None:
@@ -85,6 +72,10 @@ class Decimal(Row):
 
     name = "decimal context"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.held: Any = None
+
     def _context(self) -> Any:
         module = sys.modules.get("decimal")
         return module.getcontext() if module is not None else None
@@ -100,27 +91,27 @@ class Decimal(Row):
 
     def use(self, base: Fields) -> None:
         super().use(base)
-        self._object, self._plain = base.get("object"), base.get("decimal context")
-        if self._object is not None:
-            # A copy compares its traps and flags at C speed, a dict does not.
-            self._copy = self._object.copy()
-            self._copy.clear_flags()
-            for signal in (signal for signal, on in base["flags"].items() if on):
-                self._copy.flags[signal] = True
-            for signal, on in base["decimal traps"].items():
-                self._copy.traps[signal] = on
+        self.held = base.get("object")
+        self.current: Any = sys.modules["decimal"].getcontext if base else None
 
     def quick(self) -> bool:
-        if not self.base:
-            return True  # Not imported yet; an import brings its base with it.
-        context: Any = sys.modules["decimal"].getcontext()
-        return (
-            context is self._object
-            and (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp)
-            == self._plain
-            and context.traps == self._copy.traps
-            and context.flags == self._copy.flags
-        )
+        return self.held is None or self.current() is self.held
+
+    def heads(self) -> list[Word]:
+        """See `Watched.heads`: the context keeps all that it is in itself."""
+        return object_heads(self.held)
+
+    def body(self) -> None:
+        """See `Watched.body`."""
+
+    def changed(self) -> bool:
+        """See `Watched.changed`."""
+        return any(not same(value, self.base.get(name)) for name, value in self.read().items())
+
+    @property
+    def row(self) -> Row:
+        """The row to ask when its memory moved: itself."""
+        return self
 
     def differs(self) -> list[str]:
         return [name for name in super().differs() if name != "flags"]  # Any rounding sets a flag.
@@ -129,7 +120,7 @@ class Decimal(Row):
         self.use(base)
         if not base:
             return
-        context = base["object"]
+        context = self.held
         context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp = base[
             "decimal context"
         ]
