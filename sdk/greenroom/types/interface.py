@@ -57,7 +57,10 @@ class Interface:
         inputs: By name, in the function's order.
         outputs: By name: `o0`, `o1`, ... or the fields of a named tuple; empty for a function that gives nothing.
         shape: Whether a result is nothing, one value, a tuple, or a named tuple.
+        word: What the function is, in errors; whoever makes a workflow of it says so.
     """
+
+    word: str = "task"
 
     def __init__(
         self, name: str, inputs: Sequence[Input], outputs: Sequence[Output], shape: Shape, named: Any = None
@@ -320,7 +323,7 @@ class Interface:
             raise
 
     def _place(self, word: str, name: str) -> str:
-        return f"task {self.name!r}, {word} {name!r}"
+        return f"{self.word} {self.name!r}, {word} {name!r}"
 
 
 _unpack: Final = msgpack.unpackb

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, get_origin
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional, get_origin
 
 from greenroom.errors import NotReadable, TypeMismatch, ValueProblem
 from greenroom.types.codec import Codec, ExtType, extension, given, given_plain, type_name
@@ -214,10 +214,11 @@ def dataclass_codec(of: type, arguments: tuple[Any, ...], name: str) -> Codec:
     """The codec of a dataclass, with its type variables replaced."""
     import dataclasses
 
-    hints = _field_types(of, arguments, name, [field.name for field in dataclasses.fields(of)])
+    parts = dataclasses.fields(of)
+    nullable = [field.name for field in parts if field.default is None]
+    hints = _field_types(of, arguments, name, [field.name for field in parts], nullable)
     fields = tuple(
-        Field(field.name, hints[field.name], _is_required(field), field.name if field.init else None)
-        for field in dataclasses.fields(of)
+        Field(field.name, hints[field.name], _is_required(field), field.name if field.init else None) for field in parts
     )
     return RecordCodec(of, name, fields, _dataclass_builder(of, fields))
 
@@ -253,7 +254,8 @@ def _set_fields(obj: Any, values: dict[str, Any], fields: tuple[Field, ...]) -> 
 
 def attrs_codec(of: Any, arguments: tuple[Any, ...], name: str) -> Codec:
     """The codec of an attrs class."""
-    hints = _field_types(of, arguments, name, [part.name for part in of.__attrs_attrs__])
+    nullable = [part.name for part in of.__attrs_attrs__ if part.default is None]
+    hints = _field_types(of, arguments, name, [part.name for part in of.__attrs_attrs__], nullable)
     required = {part.name for part in of.__attrs_attrs__ if part.init and "NOTHING" in repr(part.default)}
     fields = tuple(
         Field(part.name, hints[part.name], part.name in required, part.alias if part.init else None)
@@ -269,7 +271,8 @@ def attrs_codec(of: Any, arguments: tuple[Any, ...], name: str) -> Codec:
 
 def named_tuple_codec(of: Any, arguments: tuple[Any, ...], name: str) -> Codec:
     """The codec of a named tuple, with types or without."""
-    hints = _field_types(of, arguments, name, of._fields)
+    nullable = [part for part, default in of._field_defaults.items() if default is None]
+    hints = _field_types(of, arguments, name, of._fields, nullable)
     fields = tuple(Field(part, hints[part], part not in of._field_defaults) for part in of._fields)
 
     def build(values: dict[str, Any]) -> Any:
@@ -297,13 +300,22 @@ def _is_key_required(of: Any, key: str, annotation: Any) -> bool:
     return word.endswith("Required") or key in of.__required_keys__
 
 
-def _field_types(of: Any, arguments: tuple[Any, ...], name: str, fields: Sequence[str]) -> dict[str, Codec]:
-    """The codecs of these fields; one without annotation takes anything."""
+def _field_types(
+    of: Any, arguments: tuple[Any, ...], name: str, fields: Sequence[str], nullable: Collection[str] = ()
+) -> dict[str, Codec]:
+    """The codecs of these fields; one without annotation takes anything, one whose default is None takes None."""
     from greenroom.types.registry import codec_in
     from greenroom.types.resolve import hints_of, substituted, type_arguments
 
     meanings, hints = type_arguments(of, arguments), hints_of(of, name)
-    return {part: codec_in(substituted(hints.get(part, Any), meanings), f"{name}.{part}") for part in fields}
+    codecs = {}
+    for part in fields:
+        annotation = substituted(hints.get(part, Any), meanings)
+        codec = codec_in(annotation, f"{name}.{part}")
+        if part in nullable and not codec.nullable:  # `x: int = None`, as people write it.
+            codec = codec_in(Optional[annotation], f"{name}.{part}")  # noqa: UP045
+        codecs[part] = codec
+    return codecs
 
 
 def _is_record(kind: type) -> bool:

@@ -148,6 +148,18 @@ class Documents:
     folder: Optional[Directory] = None
 
 
+@dataclass
+class Careless:
+    """Defaults that the annotations do not allow, as people write them."""
+
+    name: str = None
+    points: list[Point] = None
+
+
+class CarelessPair(NamedTuple):
+    left: int = None
+
+
 class Plain:
     """A class with no form of its own."""
 

@@ -104,6 +104,8 @@ CASES = [
     (IntBox, [IntBox(1, [2])]),
     (Doubled, [Doubled(2)]),
     (Seeded, [Seeded(1, 2)]),
+    (Careless, [Careless(), Careless("a", [Point(1)])]),
+    (CarelessPair, [CarelessPair(), CarelessPair(1)]),
     (Plain, [Plain(1), Special(2)]),
     (Id, [Id(3)]),
     (Bound, [Point(1)]),
