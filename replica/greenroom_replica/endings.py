@@ -57,6 +57,18 @@ def single(large: talk.Large) -> Harvest:
     )
 
 
+def of_child(handle: RunnerHandle, code: int, watch: Watch) -> Ending:
+    """Why the child that was forked for a call has ended; its runner lives."""
+    running = handle.running()
+    ran_us = int(running[1] * 1e6) if running is not None else 0
+    if handle.killed_for is not None:
+        failure, handle.killed_for = handle.killed_for, None
+        return Ending(failure, ran_us)
+    if watch.was_out_of_memory(handle):
+        return Ending(out_of_memory(watch.memory_limit, handle.peak), ran_us)
+    return Ending(_by_code(handle, code, "", handle.peak), ran_us)
+
+
 def unborn(why: str) -> Ending:
     """A runner that never was."""
     return Ending(Failure(Cause.INFRASTRUCTURE, "NoRunner", f"no runner could be started: {why}"), 0)

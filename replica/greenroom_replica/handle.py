@@ -35,8 +35,8 @@ class RunnerHandle:
         self.hand = Hand()
         self.defined: set[bytes] = set()
         self.pid = 0
-        self.is_warm = False
-        """Whether it came from a template."""
+        self.is_templated = False
+        """Whether it came from a template that holds its libraries."""
         self.is_up = False
         self.is_parked = False
         """Its call waits for calls of its own."""
@@ -49,13 +49,22 @@ class RunnerHandle:
         self.calls = 0
         self.first_rss = 0
         """Resident bytes before its first call."""
-        self.stopping: Stopping | None = None
+        self.stops: dict[int, Stopping] = {}
+        """Calls on their way to their end, by serial; one at most, unless calls run at once."""
+        self.notes: dict[int, list[str]] = {}
+        """What is to be said about a call beside what its runner says, by serial."""
+        self.given: dict[int, float] = {}
+        """When each call was handed over, where calls run at once: the page tells of the one that steps only."""
         self.is_dying = False
         """Its running call could not be stopped, and it is about to be killed."""
         self.killed_for: Any = None
         """The failure that its running call ends with, where the supervisor has killed it."""
-        self.told_started = 0
-        """Serial of the last call whose start was told to the hub."""
+        self.told_started: set[int] = set()
+        """Serials of running calls whose start was told to the hub."""
+        self.blamed: set[int] = set()
+        """Coroutines that were found to block their loop."""
+        self.words_at_end = 0
+        """What the runner was at when it died."""
         self.peak = 0
         """Largest resident size seen, bytes."""
         self.sock, self._theirs = socket.socketpair()
@@ -95,6 +104,7 @@ class RunnerHandle:
 
     def close(self) -> None:
         """Let go of everything; the runner, if it still lives, dies of it."""
+        self.words_at_end = self.words[PHASE]
         if self._loop is not None:
             self._loop.remove_reader(self.sock)
             self._loop.remove_writer(self.sock)
@@ -200,9 +210,17 @@ class RunnerHandle:
 
     def ask_to_stop(self, stopping: Stopping) -> None:
         """Tell the running call to stop."""
-        self.stopping = stopping
         self.words[CANCEL_WHY] = stopping.why
         self.words[CANCEL] = stopping.serial
+
+    def note(self, serial: int, text: str) -> None:
+        """Say something about a call when it has ended."""
+        self.notes.setdefault(serial, []).append(text)
+
+    def forget_ended_stops(self) -> None:
+        """Calls that have ended need not be stopped any more."""
+        for serial in [serial for serial in self.stops if self.hand.span_of(serial) is None]:
+            del self.stops[serial]
 
     @property
     def child(self) -> int:

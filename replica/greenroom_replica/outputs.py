@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
 
 from greenroom_protocol.frames import Log
 from greenroom_replica import system
@@ -31,8 +31,10 @@ TURN: Final = 32 * 1024 * 1024
 class Rest:
     """Output beyond what is sent live, in a file of the replica's until it becomes a blob."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, offset: int) -> None:
         self.path = path
+        self.offset = offset
+        """Where in the call's output it starts."""
         self.size = 0
         self.dropped = 0
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -106,6 +108,8 @@ class Outputs:
         self.descriptors = (out, err)
         self._streams = (_Stream(out, words, OUT_SHIPPED), _Stream(err, words, ERR_SHIPPED))
         self._call: Held | None = None
+        self._mixed: dict[Held, dict[int, list[Any]]] = {}
+        """Of each coroutine that has printed, by stream: bytes sent, and its redactor."""
 
     def ship(
         self,
@@ -178,10 +182,38 @@ class Outputs:
             send(Log(*call, number, stream.sent, data))
         else:
             if stream.rest is None:
-                stream.rest = Rest(spool(call, number))
+                stream.rest = Rest(spool(call, number), stream.sent)
             stream.rest.write(data)
             stream.tail = (stream.tail + data)[-TAIL:]
         stream.sent += len(data)
+
+    def ship_segments(
+        self,
+        call: Held,
+        segments: Iterable[Sequence[int]],
+        secrets: Iterable[str],
+        send: Callable[[Log], None],
+        is_last: bool = False,
+    ) -> None:
+        """Send pieces of what a coroutine has printed; of more than `LIVE` bytes, the end is left out."""
+        known = self._mixed.setdefault(call, {})
+        for number, start, end in segments:
+            stream = self._streams[number - 1]
+            mine = known.setdefault(number, [0, Redactor(secrets)])
+            for at in range(start, end, PIECE):
+                data = mine[1].feed(os.pread(stream.fd, min(PIECE, end - at), at))
+                if data and mine[0] < LIVE:
+                    send(Log(*call, number, mine[0], data))
+                mine[0] += len(data)
+        if is_last:
+            for number, (sent, redactor) in known.items():
+                held = redactor.feed(b"", is_last=True)
+                if held:
+                    send(Log(*call, number, sent, held))
+            del self._mixed[call]
+            if not self._mixed:  # Nobody's output is under way: what was written so far was read.
+                for number, size in enumerate(self.sizes()):
+                    self._streams[number].skip(size)
 
     def rests(self) -> dict[int, Rest]:
         """What the call that was read last has left for blobs, by stream."""

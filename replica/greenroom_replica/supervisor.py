@@ -66,10 +66,10 @@ class Supervisor:
             frames.Define: self._define,
             frames.Forget: self._forget,
             frames.Revoke: self._revoke,
-            frames.Cancel: lambda cancel: self._crew.cancel(*cancel),
+            frames.Cancel: lambda cancel: self._crew.stops.cancel(*cancel),
             frames.Drain: lambda drain: self.leave(drain.reason),
-            frames.Prewarm: lambda prewarm: self._crew.prewarm(prewarm.definition, prewarm.recipes),
-            frames.Evict: lambda evict: self._crew.evict(evict.loader, evict.key),
+            frames.Prewarm: lambda prewarm: self._crew.warmth.prewarm(prewarm.definition, prewarm.recipes),
+            frames.Evict: lambda evict: self._crew.warmth.evict(evict.loader, evict.key),
             Welcome: self._welcome,
         }
 
@@ -78,7 +78,7 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         self._forks.start(loop)
         loop.add_signal_handler(signal.SIGTERM, self.leave, "it was told to end")
-        self._crew.start()
+        self._crew.roster.start()
         linked = asyncio.create_task(self._link.run())
         keeper = asyncio.create_task(self._keep())
         done = asyncio.create_task(self._done.wait())
@@ -101,8 +101,7 @@ class Supervisor:
     def greeting(self) -> Sequence[Message]:
         """Who this is, and what it holds."""
         self.is_welcome = False
-        entries = list(self._crew.entries.values())
-        return self._session.hello(self._crew.held(), entries, self._facts())
+        return self._session.hello(self._crew.held(), self._crew.warmth.told(), self._facts())
 
     def heard(self, message: Any) -> None:
         """A message of the hub's."""
@@ -162,7 +161,7 @@ class Supervisor:
         attempts = _repeated(assign.attempts, len(items))
         if self._leaving is not None:
             self._link.send(Returned(assign.execution, assign.node, items, attempts))
-        elif not self._crew.knows(assign.definition):
+        elif not self._crew.spec(assign.definition):
             why = f"definition {assign.definition.hex()} was never sent to this replica"
             failure = Failure(Cause.INFRASTRUCTURE, "UnknownDefinition", why)
             self.tell(Lost(assign.execution, assign.node, items, attempts, False, failure.to_wire()))
@@ -170,7 +169,7 @@ class Supervisor:
             self._crew.add(assign)
 
     def _revoke(self, revoke: frames.Revoke) -> None:
-        self._crew.revoke(revoke.execution, revoke.node, revoke.items, self._link.send)
+        self._crew.stops.revoke(revoke.execution, revoke.node, revoke.items)
 
     def _acked(self, seq: int) -> None:
         self._session.acked(seq)
@@ -187,7 +186,7 @@ class Supervisor:
         if self._link.is_open:
             self._link.send(self._session.ping())
 
-    def say(self, message: Started | Log) -> None:
+    def say(self, message: Started | Log | Returned) -> None:
         """Something that may be lost with the connection."""
         self._link.send(message)
 
@@ -203,7 +202,7 @@ class Supervisor:
     # Its forkers speak ----------------------------------------------------------------------------------------------
 
     def _forker_said(self, message: Any) -> None:
-        self._crew.forker_said(message)
+        self._crew.roster.told(message)
 
     def _forker_gone(self) -> None:
         self.leave("the process that forks for it has ended")
@@ -216,7 +215,7 @@ class Supervisor:
             return
         self._leaving = reason
         log.info("leaving", extra={"why": reason})
-        self._crew.drain(self._link.send)
+        self._crew.stops.drain()
         if not self._crew.is_busy:
             self._done.set()
 

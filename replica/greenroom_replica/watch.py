@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from greenroom_protocol.frames import Started
 from greenroom_replica import endings, procfs
 from greenroom_replica.cgroups import ControlGroup
-from greenroom_replica.core.ladder import Step, Why
-from greenroom_replica.core.page import ASKED, CURRENT, ERR_AT, HEAD, OUT_AT, TAIL, Phase
+from greenroom_replica.core.ladder import Step, Stopping, Why
+from greenroom_replica.core.page import ASKED, CURRENT, HEAD, TAIL, Phase
 from greenroom_replica.core.slots import Held
+from greenroom_replica.runner_failures import Paths, frames_of_dump
 from greenroom_replica.runner_setup import DUMP_SIGNAL
 
 if TYPE_CHECKING:
@@ -43,7 +42,6 @@ class Watch:
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
-        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self.memory_limit = crew.config.memory_limit
         self._groups: dict[int, ControlGroup] = {}
@@ -51,15 +49,17 @@ class Watch:
 
     # Timers ---------------------------------------------------------------------------------------------------------
 
-    def wake(self, now: bool = False) -> None:
-        """Something was given to a runner, or shall be stopped."""
-        if self._is_closed:
+    def wake(self, within: float | None = None) -> None:
+        """Something was given to a runner, or shall be stopped: look soon."""
+        self._wake_in(FIRST if within is None else min(FIRST, within))
+
+    def _wake_in(self, delay: float) -> None:
+        timer = self._timer
+        if self._is_closed or (timer is not None and timer.when() <= self._crew.loop.time() + delay):
             return
-        if self._timer is None:
-            self._timer = self._loop.call_later(0 if now else FIRST, self._tick)
-        elif now:
-            self._timer.cancel()
-            self._timer = self._loop.call_later(0, self._tick)
+        if timer is not None:
+            timer.cancel()
+        self._timer = self._crew.loop.call_later(delay, self._tick)
 
     def close(self) -> None:
         """Look no more."""
@@ -71,9 +71,9 @@ class Watch:
 
     def _tick(self) -> None:
         self._timer = None
-        pauses = [self._look(handle) for handle in list(self._crew.handles.values()) if len(handle.hand)]
-        if pauses and self._timer is None and not self._is_closed:
-            self._timer = self._loop.call_later(min(pauses), self._tick)
+        pauses = [self._look(handle) for handle in self._crew.roster if len(handle.hand)]
+        if pauses:
+            self._wake_in(min(pauses))
 
     # One runner -----------------------------------------------------------------------------------------------------
 
@@ -82,64 +82,115 @@ class Watch:
         if handle.words[HEAD] != handle.words[TAIL]:
             self._crew.harvest(handle)  # An outcome waits behind a call that turned out to be long.
             self._crew.dispatch()
+            if handle not in self._crew.roster:
+                return USUAL
         running = handle.running()
-        if running is None:
+        if handle.given:
+            pause = self._look_at_coroutines(handle, running)
+        elif running is None:
             return USUAL
-        serial, ran, phase = running
+        else:
+            pause = self._look_at_call(handle, *running)
+        return max(0.001, min(pause, self._resources(handle)))
+
+    def _look_at_call(self, handle: RunnerHandle, serial: int, ran: float, phase: Phase) -> float:
         span = handle.hand.span_of(serial)
         if span is None:
             return USUAL
-        spec, call = self._crew.spec(span.batch), span.batch.held(span.position(serial))
-        pause = min(USUAL, self._tell_start(handle, serial, call, ran), self._time(handle, serial, spec, ran))
-        if ran >= self._crew.timings.output_after:
-            bounds = (handle.words[OUT_AT], None, handle.words[ERR_AT], None)
-            if handle.words[CURRENT] == serial and self.ship(handle, call, bounds, spec.secrets):
-                pause = HURRY
-        if phase is Phase.FORKED and ran > self._crew.timings.fork_silent:
-            self._crew.replace_child(handle, serial)
-        return max(0.001, min(pause, self._resources(handle)))
+        call, spec, timings = span.batch.held(span.position(serial)), span.batch.spec, self._crew.timings
+        pause = min(self._tell_start(handle, serial, call, ran), self._time(handle, serial, spec, ran))
+        is_due = ran >= timings.output_after and handle.words[CURRENT] == serial
+        if is_due and self._crew.shipping.live(handle, call, spec.secrets):
+            pause = HURRY
+        if phase is Phase.FORKED and ran > timings.fork_silent:
+            self._crew.roster.kill_child(handle)  # It waits for a lock that nobody holds any more.
+        return pause
+
+    def _look_at_coroutines(self, handle: RunnerHandle, running: tuple[int, float, Phase] | None) -> float:
+        now, pause = time.monotonic(), USUAL
+        for serial, given in list(handle.given.items()):
+            span = handle.hand.span_of(serial)
+            if span is not None:
+                call, ran = span.batch.held(span.position(serial)), now - given
+                pause = min(pause, self._tell_start(handle, serial, call, ran))
+                pause = min(pause, self._time(handle, serial, span.batch.spec, ran))
+        if running is not None and running[1] > self._crew.timings.blocked_after:
+            self._name_blocker(handle, running[0])
+        return pause
 
     def _tell_start(self, handle: RunnerHandle, serial: int, call: Held, ran: float) -> float:
         """Tell the hub of a call that runs for long."""
-        if handle.told_started == serial:
+        if serial in handle.told_started:
             return USUAL
         left = self._crew.timings.started_after - ran
         if left > 0:
             return left
-        handle.told_started = serial
-        self._crew.say(Started(*call, time.time_ns() // 1000 - int(ran * 1e6)))
+        handle.told_started = {other for other in handle.told_started if handle.hand.span_of(other)} | {serial}
+        self._crew.port.say(Started(*call, time.time_ns() // 1000 - int(ran * 1e6)))
         return USUAL
 
     def _time(self, handle: RunnerHandle, serial: int, spec: Spec, ran: float) -> float:
         """Timeouts, and the steps by which calls are stopped."""
-        stopping = handle.stopping
-        if stopping is None or stopping.serial != serial:
+        stopping = handle.stops.get(serial)
+        if stopping is None:
             if spec.timeout is None:
                 return USUAL
             if ran < spec.timeout:
                 return spec.timeout - ran
-            self._crew.stop_call(handle, serial, Why.TIMED_OUT, f"timeout of {spec.timeout:g} s")
+            self._crew.stops.stop(handle, serial, Why.TIMED_OUT, f"timeout of {spec.timeout:g} s")
             return 0.0
         timings, now = self._crew.timings, time.monotonic()
         asked = handle.words[ASKED] == serial
         step, again = stopping.due(now, asked, timings.term_after, timings.kill_after)
         if step is Step.INTERRUPT:
-            self._crew.signal(handle, signal.SIGTERM)
+            self._interrupt(handle, serial, stopping)
         elif step is Step.KILL:
             self._kill_stuck(handle)
             return USUAL
         return again - now
 
+    def _interrupt(self, handle: RunnerHandle, serial: int, stopping: Stopping) -> None:
+        """Raise in the call. A coroutine that waits was cancelled already; one that blocks its loop is interrupted."""
+        if handle.given:
+            if handle.words[CURRENT] != serial:
+                return
+            handle.ask_to_stop(stopping)
+        self._crew.roster.signal(handle, signal.SIGTERM)
+
     def _kill_stuck(self, handle: RunnerHandle) -> None:
         """Nothing else ended the call. Its stack is asked for first: where it hangs is worth knowing."""
         if not handle.is_dying:
             handle.is_dying = True
-            self._crew.signal(handle, DUMP_SIGNAL)
-            self._loop.call_later(0.05, self._kill_now, handle)
+            self._crew.roster.signal(handle, DUMP_SIGNAL)
+            self._crew.loop.call_later(0.05, self._kill_now, handle)
 
     def _kill_now(self, handle: RunnerHandle) -> None:
-        if handle.number in self._crew.handles:
-            self._crew.kill(handle, endings.stuck(handle))
+        handle.is_dying = False
+        if handle in self._crew.roster and handle.stops:
+            handle.killed_for = endings.stuck(handle)
+            if handle.child:
+                self._crew.roster.kill_child(handle)
+            else:
+                self._crew.roster.kill(handle)
+
+    def _name_blocker(self, handle: RunnerHandle, serial: int) -> None:
+        """A coroutine holds the loop that all others need: say which, and where."""
+        if serial in handle.blamed:
+            return
+        handle.blamed.add(serial)
+        before = len(handle.crash_dump())
+        self._crew.roster.signal(handle, DUMP_SIGNAL)
+        self._crew.loop.call_later(0.05, self._tell_blocker, handle, serial, before)
+
+    def _tell_blocker(self, handle: RunnerHandle, serial: int, before: int) -> None:
+        if handle not in self._crew.roster:
+            return
+        traceback, where = frames_of_dump(handle.crash_dump()[before:], Paths())
+        if where:
+            text = (
+                f"it blocks the event loop that it shares with other calls, at {where}: await instead, or use a thread"
+            )
+            handle.note(serial, f"{text}\n{traceback}")
 
     # Resources ------------------------------------------------------------------------------------------------------
 
@@ -176,38 +227,14 @@ class Watch:
         limit = config.memory_limit
         if limit and (group is None or not group.limits_memory):
             if held > limit + handle.first_rss:
-                self._crew.kill(handle, endings.out_of_memory(limit, held))
+                self._crew.roster.kill(handle, endings.out_of_memory(limit, held))
             elif held > limit // 2:
                 pause = CLOSE
         most = config.pids_limit
         if most and (group is None or not group.limits_pids):
             found = sum(procfs.threads(pid) for pid in family)
             if found > most:
-                self._crew.kill(handle, endings.too_many_processes(most, found))
+                self._crew.roster.kill(handle, endings.too_many_processes(most, found))
             elif found > most // 2:
                 pause = CLOSE
         return pause
-
-    # Output ---------------------------------------------------------------------------------------------------------
-
-    def ship(
-        self,
-        handle: RunnerHandle,
-        call: Held,
-        bounds: tuple[int, int | None, int, int | None],
-        secrets: Iterable[str],
-    ) -> bool:
-        """Send on what a call has printed."""
-        return handle.outputs.ship(call, bounds, secrets, self._crew.say, self._spool)
-
-    def ship_last(self, handle: RunnerHandle, call: Held, secrets: Iterable[str], is_current: bool) -> None:
-        """Send on what a call had printed when its runner died."""
-        if is_current:
-            out, err = handle.outputs.sizes()
-            words = handle.words
-            self.ship(handle, call, (words[OUT_AT], out, words[ERR_AT], err), secrets)
-
-    def _spool(self, call: Held, stream: int) -> str:
-        folder = os.path.join(self._crew.config.scratch, "output")
-        os.makedirs(folder, 0o700, exist_ok=True)
-        return os.path.join(folder, f"{time.monotonic_ns():x}.{stream}")

@@ -77,8 +77,6 @@ class RealWorkshop:
 
     def prepare(self, definition: Definition) -> Callee:
         """Fetch and import what a definition names."""
-        if definition.options.get("alias") and not compat.is_installed():
-            compat.install()
         try:
             code, found = self._find(definition)
             fn = getattr(found, "fn", found)
@@ -115,6 +113,8 @@ class RealWorkshop:
         self._reset.forget(code.name)
         with self._reset.importing(code.name):
             self._current = code
+            if definition.options.get("alias") and not compat.is_installed():
+                compat.install()  # Part of what this code's calls start from, as its imports are.
             if manifest is None or definition.bundle is None:
                 os.chdir(self._place.work)
             else:

@@ -30,10 +30,12 @@ class Printed(NamedTuple):
     """Which bytes of its runner's output a call wrote."""
 
     call: Held
-    out_start: int
-    out_end: int
-    err_start: int
-    err_end: int
+    position: int
+    """The call's place in the batch of outcomes."""
+    bounds: tuple[int, int, int, int]
+    """Where its stdout starts and ends, then its stderr."""
+    segments: list[list[int]] | None = None
+    """`[stream, start, end]`, for a coroutine, whose output stands among others'."""
 
 
 class Built(NamedTuple):
@@ -43,6 +45,8 @@ class Built(NamedTuple):
     node: str
     body: bytes
     printed: list[Printed]
+    cache: list[Mapping[str, Any]]
+    """What the calls did with the actor cache; it is in the body too."""
 
 
 def parts_of(harvest: Harvest, hand: Hand) -> Iterator[Part]:
@@ -102,7 +106,7 @@ def build(harvest: Harvest, parts: list[Part]) -> Built:
         extras=extras,
         cache=cache,
     )
-    return Built(assign.execution, assign.node, outcomes.pack(), printed)
+    return Built(assign.execution, assign.node, outcomes.pack(), printed, cache)
 
 
 def _positions(harvest: Harvest, part: Part) -> tuple[int, int]:
@@ -155,7 +159,7 @@ def failed(batch: Batch, positions: list[int], failure: Failure, status: Status,
         extras={},
         cache=[],
     )
-    return Built(batch.assign.execution, batch.assign.node, outcomes.pack(), [])
+    return Built(batch.assign.execution, batch.assign.node, outcomes.pack(), [], [])
 
 
 def _payload(harvest: Harvest, parts: list[Part]) -> bytes:
@@ -183,13 +187,22 @@ def _extras(
             own = msgpack.unpackb(packed, strict_map_key=False, unicode_errors="surrogatepass")
             cache.extend(own.pop("cache", ()))
             if "log" in own:
-                out, out_end, err, err_end = own["log"]
-                own["log"] = {"out": out_end - out, "err": err_end - err}
                 call = part.span.batch.held(part.span.position(harvest.serials[place]))
-                printed.append(Printed(call, out, out_end, err, err_end))
+                printed.append(_printed(call, position, own))
             if own:
                 extras[position] = own
     return extras, cache, printed
+
+
+def _printed(call: Held, position: int, own: dict[str, Any]) -> Printed:
+    """Take a call's output out of its extras, where only its size is of interest."""
+    log = own["log"]
+    if isinstance(log, dict):
+        own["log"] = {"out": log["out"], "err": log["err"]}
+        return Printed(call, position, (0, 0, 0, 0), log["segments"])
+    out, out_end, err, err_end = log
+    own["log"] = {"out": out_end - out, "err": err_end - err}
+    return Printed(call, position, (out, out_end, err, err_end))
 
 
 def _compact(numbers: list[int]) -> int | list[int]:

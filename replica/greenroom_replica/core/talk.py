@@ -69,6 +69,8 @@ class Stop(NamedTuple):
     """Cancel a coroutine: a concurrent runner's loop takes it from here, a signal would hit another call."""
 
     serial: int
+    why: int
+    """A `ladder.Why`."""
 
 
 class Drop(NamedTuple):
@@ -102,6 +104,22 @@ class Learned(NamedTuple):
 
     bundle: str
     libraries: list[str]
+
+
+class Printed(NamedTuple):
+    """What a coroutine has printed so far: the runner's output is shared by all that run."""
+
+    serial: int
+    segments: list[list[int]]
+    """`[stream, start, end]` in the runner's files."""
+
+
+class Died(NamedTuple):
+    """The child that was forked for a call has ended without an outcome."""
+
+    serial: int
+    code: int
+    """Its exit code; minus the signal's number if one killed it."""
 
 
 class Moved(NamedTuple):
@@ -221,12 +239,12 @@ class Unborn(NamedTuple):
 
 
 Order: TypeAlias = Define | Forget | Run | Prewarm | Evict | Stop | Drop | Leave
-Report: TypeAlias = Large | Learned | Moved | Waiting | Resumed | Entries | Retire | Cleared | Up
+Report: TypeAlias = Large | Learned | Printed | Died | Moved | Waiting | Resumed | Entries | Retire | Cleared | Up
 ZygoteMessage: TypeAlias = Fork | Template | End | Forked | Reaped | Unborn | Settled
 
 _KINDS: Final[tuple[type[Any], ...]] = (
     Define, Forget, Run, Prewarm, Evict, Stop, Drop, Leave,
-    Large, Learned, Moved, Waiting, Resumed, Entries, Retire, Cleared, Up,
+    Large, Learned, Printed, Died, Moved, Waiting, Resumed, Entries, Retire, Cleared, Up,
     Fork, Template, End, Forked, Reaped, Unborn, Settled,
 )  # fmt: skip
 _NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
