@@ -17,7 +17,7 @@ from greenroom_core import facts as f
 from greenroom_core.bindings import Binding, resolve
 from greenroom_core.facts import Fact, Outcome
 from greenroom_core.failure import Cause, Failure
-from greenroom_core.following import end_of, examine
+from greenroom_core.following import UNREADABLE, end_of, examine
 from greenroom_core.fragments import Fragment
 from greenroom_core.graph import FailurePolicy, Graph, Node, NodeKind
 from greenroom_core.lists import ListSource, MapResults, Reader, open_list
@@ -26,7 +26,8 @@ from greenroom_core.noderun import Inputs, NodeRun, NodeState
 from greenroom_core.program import Environment, Mode, Plan, Program, Task
 from greenroom_core.refs import blob_ref
 from greenroom_core.retry import MAX_LOSSES
-from greenroom_core.values import Ext, Path, Value, ValueFault, access, ext, ext_code, pack, split
+from greenroom_core.values import Ext, Path, Value, ValueFault, access, ext, ext_code, pack, split, untag
+from greenroom_core.wire import WireFault
 from greenroom_protocol.calls import Outcomes, Status
 
 
@@ -99,15 +100,33 @@ class Execution:
 
     def _node_started(self, fact: f.NodeStarted, row: int, at_ms: int) -> None:
         node = self._node(fact.node)
+        if node.state is not NodeState.WAITING:
+            return
         node.state = NodeState.STARTED
         if node.spec.kind in (NodeKind.TASK, NodeKind.MAP):
             node.items = Items(fact.total, node.spec.concurrency or None)
-            node.inputs = node.inputs or self.inputs_of(node)
+            self._read_inputs(node)
             self.started.append(node.id)
+        elif node.spec.kind is NodeKind.CHILD:
+            self._ask_for_child(node)
         elif node.spec.kind is NodeKind.GATE:
             self.gates.append(node.id)
         if not node.items or not node.items.n:
             self._look.append(node.id)
+
+    def _read_inputs(self, node: NodeRun) -> None:
+        """Inputs could be read when the node started; after a restart a blob may be gone that they lie in."""
+        try:
+            node.inputs = node.inputs or self.inputs_of(node)
+        except UNREADABLE as fault:
+            node.broken = Failure(Cause.INPUT, "InputError", f"node {node.id}: {fault}", where=node.spec.line)
+            self._look.append(node.id)
+
+    def _ask_for_child(self, node: NodeRun) -> None:
+        try:
+            self.children.append((node.id, node.spec.target, self.child_inputs(node)))
+        except UNREADABLE as fault:
+            node.broken = Failure(Cause.INPUT, "InputError", f"node {node.id}: {fault}", where=node.spec.line)
 
     def _calls_finished(self, fact: f.CallsFinished | f.CallsCached, row: int, at_ms: int) -> None:
         node = self.nodes[fact.node]
@@ -120,6 +139,14 @@ class Execution:
                 self._keep_outputs(node, outcomes.payload)
         else:
             self._finish_each(node, outcomes, frozenset(refused), row, at_ms)
+        self._settle_items(node)
+
+    def _settle_items(self, node: NodeRun) -> None:
+        """After outcomes or losses: what cannot change the node's outcome any more is not run."""
+        items = node.items
+        assert items is not None
+        if node.hopeless and items.open > items.held:
+            items.abort_rest()
         if not items.open or items.failed or items.aborted:
             self._look.append(node.id)
 
@@ -144,7 +171,8 @@ class Execution:
             return
         trouble = node.items.troubled(item)
         trouble.failures += 1
-        if self.stopping is None and node.retry.allows(failure, trouble.failures):
+        tried_again = self.stopping is None and not node.items.exhausted(item)
+        if tried_again and node.retry.allows(failure, trouble.failures):
             delay = node.retry.delay(trouble.failures, self._chance(node.id, item, trouble.failures))
             node.items.again(item, at_ms + int(delay * 1000) if delay else 0)
             self.started.append(node.id)
@@ -157,40 +185,48 @@ class Execution:
         return zlib.crc32(repr((self.id, *parts)).encode()) / 0xFFFFFFFF
 
     def _keep_outputs(self, node: NodeRun, payload: bytes) -> None:
+        """What a task yielded becomes its node's outputs; what cannot be read fails the node, never the hub."""
         outputs = node.spec.outputs
-        values = [payload] if len(outputs) == 1 else split(payload, len(outputs))
-        node.values = dict(zip(outputs, values, strict=True))
-        if node.task is not None and node.task.mode is Mode.DYNAMIC:
-            self._graft(node)
+        dynamic = node.task is not None and node.task.mode is Mode.DYNAMIC
+        try:
+            if dynamic and payload and ext_code(payload) is Ext.GRAPH:
+                self._graft(node, payload)
+            else:
+                node.values = dict(zip(outputs, split(payload, len(outputs)), strict=True))
+        except (ValueFault, WireFault) as fault:
+            node.broken = Failure(Cause.RESULT, "OutputError", f"what {node.id} yielded: {fault}", where=node.spec.line)
 
-    def _graft(self, node: NodeRun) -> None:
+    def _graft(self, node: NodeRun, value: Value) -> None:
         """A dynamic task's result is a graph: its nodes join, and the dynamic node waits for them."""
-        value = next(iter(node.values.values()), b"")
-        if not value or ext_code(value) is not Ext.GRAPH:
-            return
         fragment = Fragment.read(value).within(node.id)
+        tasks = {**self.tasks, **fragment.tasks}
+        environments = {**self.environments, **fragment.environments}
+        plans = {**self.plans, **fragment.plans}
+        fragment.check(tasks, environments, plans, node.spec.outputs)
+        for taken in (spec.id for spec in fragment.nodes if spec.id in self.nodes):
+            raise WireFault(f"two nodes are called {taken!r}")
+        self.tasks, self.environments, self.plans = tasks, environments, plans
         node.fragment, node.members = fragment.outputs, len(fragment.nodes)
-        self.tasks = {**self.tasks, **fragment.tasks}
-        self.environments = {**self.environments, **fragment.environments}
-        self.plans = {**self.plans, **fragment.plans}
         self._add(fragment.nodes, node.id)
 
     def _calls_lost(self, fact: f.CallsLost, row: int, at_ms: int) -> None:
         node = self.nodes[fact.node]
-        assert node.items is not None
+        items = node.items
+        assert items is not None
         for position, (item, attempt) in enumerate(zip(fact.items, fact.attempts, strict=True)):
-            if node.items.attempts[item] != attempt or node.items.states[item] > ItemState.HELD:
+            if not items.runs(item, attempt):
                 continue
-            trouble = node.items.troubled(item)
+            trouble = items.troubled(item)
             trouble.losses += fact.charged
             if self.stopping is not None:
-                node.items.end(item, ItemState.ABORTED, place_of(row, position))
-            elif trouble.losses > MAX_LOSSES:
-                node.items.end(item, ItemState.FAILED, place_of(row, position))
+                items.end(item, ItemState.ABORTED, place_of(row, position))
+            elif trouble.losses > MAX_LOSSES or items.exhausted(item):
+                items.end(item, ItemState.FAILED, place_of(row, position))
                 node.note_failure(item, Failure.from_wire(fact.reason))
             else:
-                node.items.again(item)
+                items.again(item)
         self.started.append(node.id)
+        self._settle_items(node)
         self._look.append(node.id)
 
     def _branch_chosen(self, fact: f.BranchChosen, row: int, at_ms: int) -> None:
@@ -213,10 +249,13 @@ class Execution:
 
     def _child_started(self, fact: f.ChildStarted, row: int, at_ms: int) -> None:
         node = self.nodes[fact.node]
-        node.state, node.child = NodeState.STARTED, fact.execution
+        self._forget_asked(node)
+        if not node.ended:
+            node.state, node.child = NodeState.STARTED, fact.execution
 
     def _gate_opened(self, fact: f.GateOpened, row: int, at_ms: int) -> None:
         node = self.nodes[fact.node]
+        self._forget_asked(node)
         if node.ended:
             return
         if fact.value is not None:
@@ -224,10 +263,20 @@ class Execution:
         node.case = 1 if fact.approved else 0
         self._look.append(node.id)
 
+    def _forget_asked(self, node: NodeRun) -> None:
+        """What was asked of the driver is done, or not wanted any more."""
+        if node.spec.kind is NodeKind.CHILD:
+            self.children = [child for child in self.children if child[0] != node.id]
+        elif node.spec.kind is NodeKind.GATE:
+            self.gates = [gate for gate in self.gates if gate != node.id]
+
     def _node_ended(self, fact: f.NodeEnded, row: int, at_ms: int) -> None:
         node = self._node(fact.node)
         if node.ended:
             return
+        self._forget_asked(node)
+        if node.items is not None:
+            node.items.abort_rest(held=True)
         node.state, node.outcome, node.failure, node.inputs = NodeState.ENDED, fact.outcome, fact.failure, None
         if fact.outputs:
             node.values = dict(fact.outputs)
@@ -240,7 +289,7 @@ class Execution:
             if after.waiting == 0 and after.state is NodeState.WAITING:
                 self._look.append(name)
         self._tell_owners(node)
-        if fact.outcome in (Outcome.FAILED, Outcome.TIMED_OUT):
+        if fact.outcome in (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABORTED):
             self._note_failed(fact)
 
     def _tell_owners(self, node: NodeRun) -> None:
@@ -255,7 +304,7 @@ class Execution:
                 self._look.append(owner)
 
     def _note_failed(self, fact: f.NodeEnded) -> None:
-        if self.cancel is not None:
+        if self.cancel is not None or (fact.outcome is Outcome.ABORTED and self.stopping is not None):
             return
         if self.failure is None:
             self.failure = fact
@@ -288,15 +337,16 @@ class Execution:
     def advance(self) -> list[Fact]:
         """All facts that follow from what is known; each is applied already."""
         following: list[Fact] = []
-        while self._look:
-            node = self.nodes[self._look.popleft()]
-            for fact in examine(self, node):
-                self.apply(fact)
-                following.append(fact)
-            if not self._look and self._open == 0 and self.ended is None:
+        while self.ended is None:
+            if self._look:
+                node = self.nodes[self._look.popleft()]
+                for fact in examine(self, node):
+                    self.apply(fact)
+                    following.append(fact)
+            elif self._open == 0:
                 self._close(following)
-        if not self.nodes and self.ended is None:
-            self._close(following)
+            else:
+                break
         return following
 
     def look_at(self, node: str) -> None:
@@ -326,9 +376,13 @@ class Execution:
     def lookup(self, node: str, output: str, path: Path = ()) -> Value:
         """The value of one output of a node (of an input of the workflow, for node `""`), or of a part of it."""
         if node == "":
+            if output not in self.inputs:
+                raise ValueFault(f"input {output!r} was not given")
             return self._part(self.inputs[output], path)
         run = self.nodes[node]
-        if run.spec.kind is not NodeKind.MAP or run.items is None:
+        if run.spec.kind is not NodeKind.MAP or run.outcome is not Outcome.SUCCEEDED or run.items is None:
+            if output not in run.values:
+                raise ValueFault(f"{node} has no output {output!r}: it {run.outcome or 'has not ended'}")
             return self._part(run.values[output], path)
         if not path:
             return pack(ext(Ext.MANIFEST, [self.id, node, output, run.items.n]))
@@ -343,6 +397,7 @@ class Execution:
     def _part(self, value: Value, path: Path) -> Value:
         if not path:
             return value
+        value = untag(value)
         if ext_code(value) is Ext.MANIFEST:
             return self._part(_item(open_list(value, self.reader), path[0]), path[1:])
         ref = blob_ref(value)
@@ -351,6 +406,10 @@ class Execution:
     def input_of(self, node: NodeRun, name: str) -> Value:
         """The value of one input of a node."""
         return self.resolve(node.spec.inputs[name])
+
+    def child_inputs(self, node: NodeRun) -> dict[str, Value]:
+        """What a launch plan is called with, beside its own defaults."""
+        return {name: self.input_of(node, name) for name in node.spec.inputs}
 
     def inputs_of(self, node: NodeRun) -> Inputs:
         """What the calls of a node get, once everything that it waits for has ended."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 _BAD = (Outcome.FAILED, Outcome.ABORTED, Outcome.TIMED_OUT)
 
+UNREADABLE = (ValueFault, LookupError, OSError)
+"""What reading a value may raise: the value is not one, or what it lies in is gone."""
+
 
 def examine(run: Execution, node: NodeRun) -> Iterator[Fact]:
     """The facts that follow for one node."""
@@ -50,7 +53,7 @@ def _begin(run: Execution, node: NodeRun) -> Fact:
         return f.NodeEnded(node.id, Outcome.SKIPPED, _because(unmet))
     try:
         return _start(run, node)
-    except (ValueFault, KeyError) as fault:
+    except UNREADABLE as fault:
         failure = Failure(Cause.INPUT, "InputError", f"node {node.id}: {fault}", where=node.spec.line)
         return f.NodeEnded(node.id, Outcome.FAILED, failure.to_wire())
 
@@ -58,11 +61,12 @@ def _begin(run: Execution, node: NodeRun) -> Fact:
 def _unmet(run: Execution, node: NodeRun) -> str | None:
     """A node whose end keeps this one from starting."""
     within = node.spec.within
+    needed = {promise.node for promise in node.spec.promises()}
     for name in node.spec.upstream():
         if within is not None and name == within[0]:
             continue
-        outcome = run.nodes[name].outcome
-        merely_after = outcome is Outcome.SKIPPED and name in node.spec.after and run.nodes[name].failure is None
+        outcome, failure = run.nodes[name].outcome, run.nodes[name].failure
+        merely_after = outcome is Outcome.SKIPPED and failure is None and name not in needed
         if outcome is not Outcome.SUCCEEDED and not merely_after:
             return name
     return None
@@ -80,8 +84,7 @@ def _start(run: Execution, node: NodeRun) -> Fact:
         outputs = {name: run.input_of(node, name) for name in spec.outputs}
         return f.NodeEnded(node.id, Outcome.SUCCEEDED, outputs=outputs)
     if spec.kind is NodeKind.CHILD:
-        values = {name: run.input_of(node, name) for name in spec.inputs}
-        run.children.append((node.id, spec.target, values))
+        run.child_inputs(node)  # As above; the driver is asked for it once the fact is folded.
     return f.NodeStarted(node.id)
 
 
@@ -106,8 +109,11 @@ def _choose(run: Execution, node: NodeRun) -> int | None:
 def _settle_calls(run: Execution, node: NodeRun) -> Iterator[Fact]:
     items = node.items
     assert items is not None
-    complete = items.open == 0 and not node.hopeless
-    if complete and node.fragment is not None:
+    cut_short = run.stopping is not None and items.aborted > 0
+    complete = items.open == 0 and not node.hopeless and not cut_short
+    if node.broken is not None:
+        yield from _give_up(run, node)
+    elif complete and node.fragment is not None:
         if node.members == 0:
             members = [member for member in run.nodes.values() if member.owner == node.id]
             yield _gather(run, node, node.fragment, members)
@@ -121,19 +127,20 @@ def _settle_calls(run: Execution, node: NodeRun) -> Iterator[Fact]:
 
 
 def _give_up(run: Execution, node: NodeRun) -> Iterator[Fact]:
-    """Too many calls have failed: what waits is dropped, what runs is cancelled, then the node has failed."""
+    """The node can only fail: what runs is cancelled, then it has failed."""
     items = node.items
     assert items is not None
-    if items.open > items.held:
-        items.abort_rest()
     if items.held:
         if not node.cancelling:
             node.cancelling = True
             run.cancelled.append(node.id)
         return
     item = node.failed_item
-    if item is None:
-        yield f.NodeEnded(node.id, Outcome.ABORTED)
+    if node.broken is not None:
+        yield f.NodeEnded(node.id, Outcome.FAILED, node.broken.to_wire())
+    elif item is None:
+        cancelled = Failure(Cause.CANCELLED, "Cancelled", f"calls of {node.id} were cancelled", where=node.spec.line)
+        yield f.NodeEnded(node.id, Outcome.ABORTED, cancelled.to_wire())
     else:
         of_map = item if node.spec.kind is NodeKind.MAP else None
         yield f.NodeEnded(node.id, Outcome.FAILED, node.failures[item].to_wire(), of_map)
@@ -159,7 +166,7 @@ def _gather(run: Execution, node: NodeRun, outputs: Mapping[str, Binding], membe
             return f.NodeEnded(node.id, outcome, _because(member.id))
     try:
         values = {name: run.resolve(binding) for name, binding in outputs.items()}
-    except (ValueFault, KeyError) as fault:
+    except UNREADABLE as fault:
         failure = Failure(Cause.RESULT, "OutputError", f"an output of {node.id}: {fault}", where=node.spec.line)
         return f.NodeEnded(node.id, Outcome.FAILED, failure.to_wire())
     return f.NodeEnded(node.id, Outcome.SUCCEEDED, outputs=values)
@@ -177,7 +184,11 @@ def _settle_gate(run: Execution, node: NodeRun) -> Iterator[Fact]:
 
 def _settle_child(run: Execution, node: NodeRun) -> Iterator[Fact]:
     """The child's own end is what ends it; without a child there is nothing to wait for."""
-    if run.stopping is not None and node.child is None:
+    if node.child is not None:
+        return
+    if node.broken is not None:
+        yield f.NodeEnded(node.id, Outcome.FAILED, node.broken.to_wire())
+    elif run.stopping is not None:
         yield f.NodeEnded(node.id, Outcome.ABORTED)
 
 
@@ -199,14 +210,15 @@ def end_of(run: Execution) -> Fact:
     """How an execution ends whose nodes have all ended."""
     failed = run.failure
     if failed is not None:
-        return f.ExecutionEnded(Outcome.FAILED, failed.failure, failed.node, failed.item)
+        outcome = Outcome.ABORTED if failed.outcome is Outcome.ABORTED else Outcome.FAILED
+        return f.ExecutionEnded(outcome, failed.failure, failed.node, failed.item)
     if run.stopping is not None:
         reason = run.cancel.reason if run.cancel else "cancelled"
         cause = Cause.TIMEOUT if run.stopping is Outcome.TIMED_OUT else Cause.CANCELLED
         return f.ExecutionEnded(run.stopping, Failure(cause, "Cancelled", reason).to_wire())
     try:
         outputs = {name: run.resolve(binding) for name, binding in run.graph.outputs.items()}
-    except (ValueFault, KeyError) as fault:
+    except UNREADABLE as fault:
         failure = Failure(Cause.RESULT, "OutputError", f"an output of {run.program.entity}: {fault}")
         return f.ExecutionEnded(Outcome.FAILED, failure.to_wire())
     return f.ExecutionEnded(Outcome.SUCCEEDED, outputs=outputs)

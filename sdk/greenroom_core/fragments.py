@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from greenroom_core.bindings import Binding, Constant, Gathered, Promise, Record
 from greenroom_core.conditions import Both, Compare, Condition
-from greenroom_core.graph import Case, Node
+from greenroom_core.graph import Case, Graph, Node, check
 from greenroom_core.program import Environment, Plan, Task
 from greenroom_core.values import Ext, Value, ValueFault, ext, ext_bounds, pack, unpack
-from greenroom_core.wire import from_wire, to_wire
+from greenroom_core.wire import WireFault, from_wire, to_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,34 @@ class Fragment:
         nodes = tuple(_node(node, owner) for node in self.nodes)
         return replace(self, nodes=nodes, outputs={name: _binding(b, owner) for name, b in self.outputs.items()})
 
+    def check(
+        self,
+        tasks: Mapping[str, Task],
+        environments: Mapping[str, Environment],
+        plans: Mapping[str, Plan],
+        outputs: Iterable[str],
+    ) -> None:
+        """Refuse a fragment that cannot run in its place.
+
+        Args:
+            tasks: All that its nodes may call, those of the program included.
+            environments: All that these may run in.
+            plans: All that its nodes may start.
+            outputs: What the dynamic node must give.
+
+        Raises:
+            WireFault: With the part in question.
+        """
+        check(Graph(self.nodes, self.outputs), tasks, plans)
+        for key, task in self.tasks.items():
+            if task.environment not in environments:
+                raise WireFault(f"task {key!r} runs in {task.environment!r}, which nobody defines")
+        for plan in self.plans.values():
+            check(plan.graph, tasks, plans)
+        for name in outputs:
+            if name not in self.outputs:
+                raise WireFault(f"the graph does not give output {name!r}")
+
 
 def _node(node: Node, owner: str) -> Node:
     return replace(
@@ -72,7 +100,7 @@ def _binding(binding: Binding, owner: str) -> Binding:
     if isinstance(binding, Constant):
         return binding
     if isinstance(binding, Promise):
-        return replace(binding, node=f"{owner}.{binding.node}")
+        return replace(binding, node=f"{owner}.{binding.node}") if binding.node else binding
     if isinstance(binding, Gathered):
         return Gathered(tuple(_binding(item, owner) for item in binding.items))
     return Record({name: _binding(item, owner) for name, item in binding.items.items()})

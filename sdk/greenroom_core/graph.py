@@ -96,16 +96,19 @@ class Node:
     line: str = ""
     """`file:line` of the call that made it, for errors."""
 
+    def promises(self) -> Iterator[Promise]:
+        """Every value that it reads: by its inputs, and by the conditions of its cases."""
+        for binding in self.inputs.values():
+            yield from promises_of(binding)
+        for case in self.cases:
+            if case.when is not None:
+                yield from promises_in(case.when)
+
     def upstream(self) -> Iterator[str]:
         """Ids of the nodes that must end before this one starts (its own branch included)."""
         seen: dict[str, None] = dict.fromkeys(self.after)
-        for binding in self.inputs.values():
-            for promise in promises_of(binding):
-                seen.setdefault(promise.node)
-        for case in self.cases:
-            if case.when is not None:
-                for promise in promises_in(case.when):
-                    seen.setdefault(promise.node)
+        for promise in self.promises():
+            seen.setdefault(promise.node)
         if self.within is not None:
             seen.setdefault(self.within[0])
         seen.pop("", None)

@@ -6,11 +6,21 @@ from array import array
 from collections.abc import Iterator
 from typing import Protocol
 
-import msgpack
-
 from greenroom_core.mapping import FAILED, SUCCEEDED, Items, row_and_position
 from greenroom_core.refs import read_ref
-from greenroom_core.values import NIL, Ext, ListView, Slice, Value, ValueFault, ext_bounds, split, unpack
+from greenroom_core.values import (
+    NIL,
+    Ext,
+    ListView,
+    Slice,
+    Value,
+    ValueFault,
+    ext_bounds,
+    kind_of,
+    split,
+    unpack,
+    untag,
+)
 from greenroom_protocol.calls import Outcomes
 
 
@@ -46,6 +56,7 @@ def open_list(value: Value, reader: Reader) -> ListSource:
     Raises:
         ValueFault: The value is no list.
     """
+    value = untag(value)
     bounds = ext_bounds(value)
     if bounds is None or bounds[0] == Ext.LIST:
         return ListView(value)
@@ -53,11 +64,11 @@ def open_list(value: Value, reader: Reader) -> ListSource:
     if bounds[0] == Ext.BLOB:
         return ListView(reader.blob(read_ref(content).sha256))
     if bounds[0] == Ext.MANIFEST:
-        execution, node, output, _ = unpack(content)
-        return reader.manifest(execution, node, output)
-    if bounds[0] == Ext.HASHED:
-        return open_list(msgpack.packb(unpack(content)[1], unicode_errors="surrogatepass"), reader)
-    raise ValueFault("a map needs a list")
+        told = unpack(content)
+        if not isinstance(told, list) or list(map(type, told)) != [str, str, str, int]:
+            raise ValueFault("a manifest must be [execution, node, output, n]")
+        return reader.manifest(told[0], told[1], told[2])
+    raise ValueFault(f"a map needs a list, not a value of kind {kind_of(value)}")
 
 
 class MapResults:

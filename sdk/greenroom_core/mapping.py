@@ -34,6 +34,10 @@ READY, HELD, SUCCEEDED, FAILED, ABORTED, DELAYED = (int(state) for state in Item
 _FINAL: Final = frozenset({SUCCEEDED, FAILED, ABORTED})
 
 _ABORT_WAITING: Final = bytes(ABORTED if state in (READY, DELAYED) else state for state in range(256))
+_ABORT_ALL: Final = bytes(ABORTED if state in (READY, HELD, DELAYED) else state for state in range(256))
+
+LAST_ATTEMPT: Final = 0xFFFF
+"""The largest number that an attempt can have; an item that gets there is not tried again."""
 
 PLACE_BITS: Final = 20
 """Low bits of a place that hold the position in its row; a batch holds fewer than 2**20 calls."""
@@ -74,6 +78,7 @@ class Items:
         "_back",
         "_cursor",
         "_delayed",
+        "_resting",
         "aborted",
         "attempts",
         "failed",
@@ -98,6 +103,9 @@ class Items:
         self._cursor = 0
         self._back: list[int] = []
         self._delayed: list[tuple[int, int]] = []
+        """When, and which; may name items that have ended meanwhile."""
+        self._resting = 0
+        """Items that wait out a delay."""
         self._aside: set[int] = set()
 
     # Reading ------------------------------------------------------------------------------------------------------
@@ -110,7 +118,7 @@ class Items:
     @property
     def room(self) -> int:
         """Items that could be handed out now, by count and by the node's limit; delayed ones are not counted."""
-        waiting = self.open - self.held - len(self._delayed) - len(self._aside)
+        waiting = self.open - self.held - self._resting - len(self._aside)
         return waiting if self.limit is None else max(0, min(waiting, self.limit - self.held))
 
     def stale(self, outcomes: Outcomes) -> tuple[int, ...]:
@@ -126,12 +134,22 @@ class Items:
 
     def _stale_ones(self, items: Sequence[int], attempts: Sequence[int]) -> Iterator[int]:
         for position, (item, attempt) in enumerate(zip(items, attempts, strict=True)):
-            if not 0 <= item < self.n or self.states[item] in _FINAL or self.attempts[item] != attempt:
+            if not self.runs(item, attempt):
                 yield position
 
     def waiting_until(self) -> int | None:
         """When the first delayed item is due, milliseconds; None if none is delayed."""
+        while self._delayed and self.states[self._delayed[0][1]] != DELAYED:
+            heapq.heappop(self._delayed)
         return self._delayed[0][0] if self._delayed else None
+
+    def runs(self, item: int, attempt: int) -> bool:
+        """Whether this is the current attempt of an item that has not ended."""
+        return 0 <= item < self.n and self.states[item] not in _FINAL and self.attempts[item] == attempt
+
+    def exhausted(self, item: int) -> bool:
+        """Whether an item has had as many attempts as can be numbered."""
+        return self.attempts[item] >= LAST_ATTEMPT
 
     # Handing out (volatile) -----------------------------------------------------------------------------------------
 
@@ -192,10 +210,12 @@ class Items:
     def hold(self, item: int) -> None:
         """A replica says that it has this item, which the hub did not know (after a restart)."""
         if self.states[item] in (READY, DELAYED):
+            self._leave(item)
             self.states[item] = HELD
             self.held += 1
-            self._delayed = [entry for entry in self._delayed if entry[1] != item]
-            heapq.heapify(self._delayed)
+            if any(entry[1] == item for entry in self._delayed):
+                self._delayed = [entry for entry in self._delayed if entry[1] != item]
+                heapq.heapify(self._delayed)
 
     def set_aside(self, item: int) -> None:
         """A ready item waits for something else than a replica (another call that computes the same)."""
@@ -224,6 +244,7 @@ class Items:
         while self._delayed and self._delayed[0][0] <= now_ms:
             _, item = heapq.heappop(self._delayed)
             if self.states[item] == DELAYED:
+                self._leave(item)
                 self.states[item] = READY
                 heapq.heappush(self._back, item)
                 woken = True
@@ -236,22 +257,24 @@ class Items:
         items, count = outcomes.items, outcomes.size
         if isinstance(items, int):
             stop = items + count
-            self.held -= self.states.count(HELD, items, stop)
+            if self._resting or self._aside:
+                for item in range(items, stop):
+                    self._leave(item)
+            else:
+                self.held -= self.states.count(HELD, items, stop)
             self.states[items:stop] = bytes((SUCCEEDED,)) * count
             first = place_of(row, 0)
             self.places[items:stop] = array("Q", range(first, first + count))
         else:
             for position, item in enumerate(items):
-                self.held -= self.states[item] == HELD
-                self._aside.discard(item)
+                self._leave(item)
                 self.states[item] = SUCCEEDED
                 self.places[item] = place_of(row, position)
         self.succeeded += count
 
     def end(self, item: int, state: ItemState, place: int) -> None:
         """One item has ended."""
-        self.held -= self.states[item] == HELD
-        self._aside.discard(item)
+        self._leave(item)
         self.states[item] = int(state)
         self.places[item] = place
         self.succeeded += state is ItemState.SUCCEEDED
@@ -260,23 +283,39 @@ class Items:
 
     def again(self, item: int, due_ms: int = 0) -> None:
         """One item gets a further attempt, from `due_ms` on (0: at once)."""
-        self.held -= self.states[item] == HELD
+        self._leave(item)
         self.attempts[item] += 1
         if due_ms:
+            self._resting += 1
             self.states[item] = DELAYED
             heapq.heappush(self._delayed, (due_ms, item))
         else:
             self.states[item] = READY
             heapq.heappush(self._back, item)
 
-    def abort_rest(self) -> None:
-        """Whatever no replica holds is not run any more."""
+    def abort_rest(self, held: bool = False) -> None:
+        """Whatever no replica holds is not run any more; with `held`, nothing is, and late outcomes are refused."""
         waiting = self.states.count(READY) + self.states.count(DELAYED)
-        self.states = self.states.translate(_ABORT_WAITING)
+        if held:
+            waiting += self.held
+            self.held = 0
+        self.states = self.states.translate(_ABORT_ALL if held else _ABORT_WAITING)
         self.aborted += waiting
+        self._resting = 0
         self._back.clear()
         self._delayed.clear()
         self._aside.clear()
+
+    def _leave(self, item: int) -> None:
+        """Count an item out of the state that it is in, before it gets another."""
+        state = self.states[item]
+        if state == HELD:
+            self.held -= 1
+        elif state == DELAYED:
+            if item in self._aside:
+                self._aside.discard(item)
+            else:
+                self._resting -= 1
 
     def troubled(self, item: int) -> Trouble:
         """The item's record of trouble, made on first need."""

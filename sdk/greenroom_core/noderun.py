@@ -49,6 +49,7 @@ class NodeRun:
     """The state of one node."""
 
     __slots__ = (
+        "broken",
         "cancelling",
         "case",
         "child",
@@ -91,6 +92,8 @@ class NodeRun:
         """Where a dynamic node's outputs come from, once its graph is known."""
         self.cancelling = False
         """Its held calls have been cancelled, because it can only fail."""
+        self.broken: Failure | None = None
+        """Why it can only fail although no call of it did: its inputs, or what it yielded, cannot be read."""
         self.failure: Mapping[str, Any] | None = None
         """Why it ended badly."""
         self.failures: dict[int, Failure] = {}

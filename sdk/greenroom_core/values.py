@@ -274,6 +274,8 @@ def _short_list(view: memoryview) -> tuple[int, memoryview, memoryview]:
     return n, place, view[head:]
 
 
+_WRAPPERS: Final = frozenset({Ext.TAGGED, Ext.HASHED, Ext.CUSTOM})
+
 _FIXEXT: Final = {0xD4: 1, 0xD5: 2, 0xD6: 4, 0xD7: 8, 0xD8: 16}
 _VAREXT: Final = {0xC7: 1, 0xC8: 2, 0xC9: 4}
 """Bytes of the length behind the first byte."""
@@ -344,9 +346,7 @@ def list_length(value: Value) -> int | None:
         return None if length is None else int(length)
     if code == Ext.MANIFEST:
         return int(unpack(value[start : start + size])[3])
-    if code == Ext.HASHED:
-        return list_length(pack(unpack(value[start : start + size])[1]))
-    return None
+    return list_length(untag(value)) if code in _WRAPPERS else None
 
 
 @reading
@@ -379,7 +379,7 @@ def _step(value: Value, step: str | int, before: Path) -> Value:
 def untag(value: Value) -> Value:
     """The value inside wrappers that add nothing to it (a Union's tag, its own digest, a transformer's name)."""
     bounds = ext_bounds(value)
-    while bounds is not None and bounds[0] in (Ext.TAGGED, Ext.HASHED, Ext.CUSTOM):
+    while bounds is not None and bounds[0] in _WRAPPERS:
         value = pack(unpack(value[bounds[1] : bounds[1] + bounds[2]])[1])
         bounds = ext_bounds(value)
     return value
