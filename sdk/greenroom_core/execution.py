@@ -337,16 +337,13 @@ class Execution:
     def advance(self) -> list[Fact]:
         """All facts that follow from what is known; each is applied already."""
         following: list[Fact] = []
-        while self.ended is None:
-            if self._look:
-                node = self.nodes[self._look.popleft()]
-                for fact in examine(self, node):
-                    self.apply(fact)
-                    following.append(fact)
-            elif self._open == 0:
+        while self._look or (self._open == 0 and self.ended is None):
+            if not self._look:
                 self._close(following)
-            else:
-                break
+                continue
+            for fact in examine(self, self.nodes[self._look.popleft()]):
+                self.apply(fact)
+                following.append(fact)
         return following
 
     def look_at(self, node: str) -> None:
