@@ -11,7 +11,6 @@ from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenroom.context import (
-    CallCancelled,
     Context,
     ExecutionId,
     LocalPort,
@@ -20,7 +19,7 @@ from greenroom.context import (
     TaskId,
     entered,
 )
-from greenroom.deadlines import TIMED_OUT, deadline
+from greenroom.deadlines import OutOfTime, deadline
 from greenroom.errors import CallExited, CallTimedOut, GreenroomWarning, SecretMissing
 from greenroom.scopes import Scope, Settled, scoped
 from greenroom_core.failure import Cause
@@ -61,7 +60,7 @@ class Attempt:
     def __init__(self, run: LocalRun, node: NodeRun, task: Task[Any, Any], item: int, payload: bytes) -> None:
         self.run_, self.node, self.task, self.item, self.payload = run, node, task, item, payload
         assert node.items is not None and node.task is not None
-        self.number = node.items.attempts[item] + 1
+        self.number = node.items.attempts[item]
         self.spec = node.task
 
     def run(self) -> Generator[Awaitable[Any], Any, Done]:
@@ -112,9 +111,8 @@ class Attempt:
         try:
             with self._process_state():
                 return (yield from self._call(inputs, limit))
-        except CallCancelled as stop:
-            if stop.reason != TIMED_OUT or limit is None:
-                raise
+        except OutOfTime:
+            assert limit is not None
             raise CallTimedOut(self.task.name, limit) from None
         except SystemExit as leaving:
             if leaving.code in (None, 0) and not self.task.interface.outputs:
@@ -203,7 +201,7 @@ async def _limited(awaitable: Awaitable[Any], limit: float | None) -> Any:
             return await awaitable
     except TimeoutError:
         if timer.expired():
-            raise CallCancelled(TIMED_OUT) from None
+            raise OutOfTime from None
         raise
 
 

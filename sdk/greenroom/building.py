@@ -231,7 +231,7 @@ class Builder:
             target=target,
             inputs={name: self.bind(wire) for name, wire in draft.inputs.items()},
             outputs=draft.outputs,
-            after=tuple(other.id for other in draft.after),
+            after=tuple(other.id for other in (*draft.after, *_handed_in(draft))),
             over=draft.over,
             concurrency=draft.concurrency,
             min_successes=draft.min_successes,
@@ -308,6 +308,37 @@ class Builder:
         if circle:
             lines = {node.id: node.line for node in graph.nodes}
             raise CycleFound(self.name, circle).at(lines[circle[0]])
+
+
+def _handed_in(branch: Draft) -> list[Draft]:
+    """Nodes outside of a branch whose outputs its ways hand on: it can choose only when they have ended."""
+    found: dict[Draft, None] = {}
+    for way in branch.ways:
+        for wire in way.outputs.values():
+            for draft in _sources(wire):
+                if not _is_inside(draft, branch) and draft not in branch.after:
+                    found[draft] = None
+    return list(found)
+
+
+def _sources(wire: Wire) -> Iterator[Draft]:
+    if isinstance(wire, ListOf):
+        for item in wire.items:
+            yield from _sources(item)
+    elif isinstance(wire, DictOf):
+        for item in wire.items.values():
+            yield from _sources(item)
+    elif not isinstance(wire, Given) and wire._draft is not None:
+        yield wire._draft
+
+
+def _is_inside(draft: Draft, branch: Draft) -> bool:
+    within = draft.within
+    while within is not None:
+        if within[0] is branch:
+            return True
+        within = within[0].within
+    return False
 
 
 def find_circle(waits: Mapping[str, tuple[str, ...]]) -> list[str]:

@@ -32,12 +32,12 @@ class _Expression:
     def _join(self, join: Join, other: object) -> Conjunction:
         if not isinstance(other, _Expression):
             sign = "&" if join is Join.AND else "|"
-            raise WrongPlace(f"{self!r} {sign} {other!r}: the right side is no comparison", _JOINED).at(caller())
+            raise WrongPlace(f"{self!r} {sign} {other!r}: the right side is no comparison", _JOINED)
         return Conjunction(self, join, other)  # type: ignore[arg-type]
 
     def __bool__(self) -> NoReturn:
         remedy = f"use conditional(...).if_({self!r}), and {_JOINED}"
-        raise PromiseMisuse(repr(self), "it is neither true nor false yet", remedy).at(caller())
+        raise PromiseMisuse(repr(self), "it is neither true nor false yet", remedy)
 
 
 class Comparison(_Expression):
@@ -89,7 +89,7 @@ def conditional(name: str) -> Conditional:
     if builder is None:
         raise WrongPlace(
             f"conditional({name!r}) outside of a workflow", "use a plain if here, or call it in a @workflow or @dynamic"
-        ).at(caller())
+        )
     return Conditional(builder, name)
 
 
@@ -180,9 +180,9 @@ def _checked(expression: object, method: str) -> Comparison | Conjunction:
         return expression
     if isinstance(expression, Promise):
         remedy = f"{method}({expression!r}.is_true()), or compare it with a value"
-        raise WrongPlace(f"{method}() takes a comparison, got a promise", remedy).at(caller())
+        raise WrongPlace(f"{method}() takes a comparison, got a promise", remedy)
     taken = "comparisons of promises, joined by & and |; on what is known already, decide by a plain if"
-    raise WrongPlace(f"{method}() got {expression!r}", f"it takes {taken}").at(caller())
+    raise WrongPlace(f"{method}() got {expression!r}", f"it takes {taken}")
 
 
 def _finished(builder: Builder, draft: Draft) -> Any:
@@ -214,7 +214,7 @@ def way_outputs(builder: Builder, outputs: object) -> dict[str, Wire]:
         return {}
     if isinstance(outputs, Condition):
         missing = f"then({outputs!r})"
-        raise WrongPlace(missing, "end the inner branch with .else_().then(...) or .else_().fail(...)").at(caller())
+        raise WrongPlace(missing, "end the inner branch with .else_().then(...) or .else_().fail(...)")
     if isinstance(outputs, Node):
         parts: Mapping[str, object] = outputs.outputs
     elif isinstance(outputs, Outputs):

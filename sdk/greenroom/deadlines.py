@@ -15,9 +15,16 @@ from greenroom.context import CallCancelled
 TIMED_OUT = "timed out"
 
 
+class OutOfTime(CallCancelled):
+    """The time of a call is over."""
+
+    def __init__(self, reason: str = TIMED_OUT) -> None:
+        super().__init__(reason)
+
+
 @contextmanager
 def deadline(seconds: float | None) -> Iterator[None]:
-    """Interrupt the block with `CallCancelled` when its time is over.
+    """Interrupt the block with `OutOfTime` when its time is over.
 
     In the main thread a signal ends sleeps and system calls too; in other threads Python code is interrupted alone.
     """
@@ -32,7 +39,7 @@ def deadline(seconds: float | None) -> Iterator[None]:
 
 
 def _interrupt(signum: int, frame: Any) -> None:
-    raise CallCancelled(TIMED_OUT)
+    raise OutOfTime
 
 
 @contextmanager
@@ -58,7 +65,7 @@ def _by_exception(seconds: float) -> Iterator[None]:
     def interrupt() -> None:
         with lock:
             if not over:
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(CallCancelled))
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(OutOfTime))
 
     timer = threading.Timer(seconds, interrupt)
     timer.daemon = True

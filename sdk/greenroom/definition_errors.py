@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from greenroom.errors import GreenroomError
+from greenroom.lines import caller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,12 +20,12 @@ class DefinitionError(GreenroomError):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        self.line = ""
-        """`file:line` of the user's code that is meant; empty where nobody knows."""
+        self.line = caller()
+        """`file:line` of the user's code that is meant: the line that is being run, unless somebody knows better."""
 
     def at(self, line: str) -> Self:
-        """Say which line of the user's code is meant; who said so first knew best."""
-        self.line = self.line or line
+        """Say which line of the user's code is meant."""
+        self.line = line or self.line
         return self
 
     @property
@@ -129,6 +130,17 @@ class PromiseMisuse(DefinitionError, TypeError, ValueError):
             f"{self.place}{self.promise} is a promise, whose value is not known while the workflow is defined: "
             f"{self.use}; {self.remedy}"
         )
+
+
+class NotAwaited(DefinitionError, TypeError):
+    """The call of an async task is used as its value before it was awaited."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.task = task
+
+    def __str__(self) -> str:
+        return f"{self.place}the call of {self.task} may still run, since it is async: write await {self.task}(...)"
 
 
 class WrongOutputs(DefinitionError, TypeError, AssertionError, ValueError):

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any, ParamSpec, TypeVar, cast, overload
 
-from greenroom.definition_errors import BadArgument, PromiseMisuse
+from greenroom.definition_errors import BadArgument, NotAwaited
 from greenroom.errors import EagerException
 from greenroom.lines import caller
 from greenroom.scopes import Settled
@@ -43,8 +43,7 @@ class EagerCall:
     def _value(self) -> Any:
         self._seen = True
         if self._settled is None:
-            remedy = f"await {self._name}(...)"
-            raise PromiseMisuse(repr(self), "its task is a coroutine and may still run", remedy).at(caller())
+            raise NotAwaited(self._name)
         if self._settled.error is not None:
             raise eager_error(self._settled.error) from self._settled.error
         return self._settled.value
@@ -83,7 +82,7 @@ class EagerCall:
         return (_itself, (self._value(),))
 
     def __hash__(self) -> int:
-        return hash(self._value())
+        return object.__hash__(self)  # asyncio keeps what it waits for in dicts.
 
 
 def _itself(value: Any) -> Any:
@@ -220,7 +219,7 @@ def eager_error(error: BaseException) -> BaseException:
 
 
 def _reduced(self: BaseException) -> Any:
-    return (_eager_again, (type(self).__mro__[2], self.args, self.__dict__))
+    return (_eager_again, (type(self).__bases__[1], self.args, self.__dict__))
 
 
 def _eager_again(kind: type[Exception], args: tuple[Any, ...], fields: dict[str, Any]) -> BaseException:

@@ -61,7 +61,7 @@ def approve(upstream_item: Any, name: str, timeout: Seconds | None = None) -> An
         if isinstance(upstream_item, tuple) and len(upstream_item) == 1 and isinstance(upstream_item[0], Promise):
             upstream_item = upstream_item[0]
         else:
-            raise BadArgument(f"approve({name!r})", "upstream_item", upstream_item, "one promise").at(caller())
+            raise BadArgument(f"approve({name!r})", "upstream_item", upstream_item, "one promise")
     return _gate(name, GateKind.APPROVE, {"value": upstream_item}, {"o0": upstream_item._type}, timeout)
 
 

@@ -39,7 +39,7 @@ class ImperativeWorkflow(WorkflowBase):
     ) -> None:
         super().__init__()
         if not isinstance(name, str) or not name:
-            raise BadArgument("ImperativeWorkflow", "name", name, 'text, like "my.workflow"').at(caller())
+            raise BadArgument("ImperativeWorkflow", "name", name, 'text, like "my.workflow"')
         self.name = name
         self.line = caller()
         self.failure_policy = failure_policy or FailurePolicy.FAIL_IMMEDIATELY
@@ -82,7 +82,7 @@ class ImperativeWorkflow(WorkflowBase):
         from greenroom.types import codec_for
 
         if input_name in self._input_types:
-            raise BadArgument(self.name, "input_name", input_name, "a name that no other input has").at(caller())
+            raise BadArgument(self.name, "input_name", input_name, "a name that no other input has")
         self._input_types[input_name] = python_type
         self.inputs[input_name] = Promise(self._builder, None, input_name, codec_for(python_type).describe())
         self._changed()
@@ -179,7 +179,7 @@ class ImperativeWorkflow(WorkflowBase):
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if args:
-            raise UnknownArgument(self.name, repr(args[0]), list(self._input_types)).at(caller())
+            raise UnknownArgument(self.name, repr(args[0]), list(self._input_types))
         return self.call((), kwargs)
 
     def __repr__(self) -> str:

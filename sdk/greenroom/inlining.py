@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
+from greenroom.errors import NoSuchPart
 from greenroom_core.bindings import Binding, Constant, Gathered, Promise, Record
 from greenroom_core.conditions import Both, Compare, Condition
 from greenroom_core.graph import Case, Graph, Node, NodeKind, Overrides
-from greenroom_core.values import Path, Value, access
+from greenroom_core.values import Path, Value, ValueFault, access
 
 if TYPE_CHECKING:
     from greenroom.blobs import BlobStore
@@ -29,9 +30,16 @@ class Given:
     path: Path = ()
 
     def encode(self, store: BlobStore) -> Value:
-        """The constant as a program carries it."""
+        """The constant as a program carries it.
+
+        Raises:
+            NoSuchPart: It has not the part that a sub-workflow asks for.
+        """
         value = self.codec.encode(self.value, store)
-        return access(value, self.path) if self.path else value
+        try:
+            return access(value, self.path) if self.path else value
+        except ValueFault as fault:
+            raise NoSuchPart(f"{self.value!r}, given to a sub-workflow,", self.path[0], str(fault)) from None
 
     def as_binding(self) -> Binding:
         """Itself, where a binding is asked for."""

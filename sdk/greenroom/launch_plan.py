@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from greenroom import building
 from greenroom.building import Builder, Draft
 from greenroom.calls import arguments, check, wires
-from greenroom.definition_errors import BadArgument, PlanExists, UnknownArgument
+from greenroom.definition_errors import BadArgument, PlanExists, TaskArgumentRefused, UnknownArgument
 from greenroom.interfaces import output_types, tuple_name, with_defaults
 from greenroom.lines import caller
 from greenroom.promises import outputs_of
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from greenroom.workflow import WorkflowBase
 
 __all__ = ["CronSchedule", "FixedRate", "LaunchPlan"]
+
+_PROPERTIES: Final = (
+    "raw_output_data_config",
+    "max_parallelism",
+    "security_context",
+    "auth_role",
+    "trigger",
+    "overwrite_cache",
+    "auto_activate",
+    "concurrency",
+)
 
 
 class LaunchPlan:
@@ -34,6 +45,9 @@ class LaunchPlan:
         fixed_inputs: Values of inputs that a caller cannot give.
         schedule: When it runs by itself, once it is activated.
     """
+
+    is_reference: ClassVar[bool] = False
+    """Whether it stands for a plan that was registered elsewhere."""
 
     CACHE: ClassVar[dict[str, LaunchPlan]] = {}
     """Every plan, by its name."""
@@ -183,6 +197,9 @@ class LaunchPlan:
             annotations: Of its executions.
             **properties: As in `get_or_create`.
         """
+        for key in properties:
+            if key not in _PROPERTIES:
+                raise TaskArgumentRefused("LaunchPlan.create", key, f"it takes {', '.join(_PROPERTIES)}")
         told = {"schedule": schedule, "notifications": notifications, "labels": labels, "annotations": annotations}
         made = cls(name, workflow, default_inputs, fixed_inputs, **told, **properties)
         cls.CACHE[name] = made
@@ -193,10 +210,7 @@ class LaunchPlan:
     ) -> tuple[Draft, Any]:
         """Add a call to a graph; answers its node and its promises."""
         interface = self.interface
-        for name in kwargs:
-            if name in self.fixed_inputs:
-                expected = f"no value: this plan has fixed it to {self.fixed_inputs[name]!r}"
-                raise BadArgument(f"launch plan {self.name!r}", name, kwargs[name], expected).at(line)
+        self._refuse_fixed(kwargs, line)
         given = arguments(self.short_name, interface, args, kwargs, line)
         inputs = wires(builder, f"launch plan {self.name!r}", interface, given, line)
         draft = builder.add(
@@ -212,7 +226,14 @@ class LaunchPlan:
         )
         return draft, outputs_of(builder, draft, output_types(interface), tuple_name(interface))
 
+    def _refuse_fixed(self, kwargs: Mapping[str, object], line: str) -> None:
+        for name in kwargs:
+            if name in self.fixed_inputs:
+                expected = f"no value: this plan has fixed it to {self.fixed_inputs[name]!r}"
+                raise BadArgument(f"launch plan {self.name!r}", name, kwargs[name], expected).at(line)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._refuse_fixed(kwargs, caller())
         builder = building.current()
         if builder is not None:
             return self.node(builder, args, kwargs, caller())[1]

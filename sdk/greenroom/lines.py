@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from types import CodeType
 from typing import Any, Final
 
 _OWN: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -13,9 +14,15 @@ _PASSED: Final = (_OWN, os.path.dirname(os.__file__) + os.sep + "functools.py", 
 def caller() -> str:
     """`file:line` of the innermost frame outside of Greenroom; empty where there is none."""
     frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PASSED):
+    while frame is not None and _is_passed(frame.f_code):
         frame = frame.f_back  # type: ignore[assignment]
     return f"{shown(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else ""
+
+
+def _is_passed(code: CodeType) -> bool:
+    # A dataclass's constructor is compiled from text, as what `python -c` is given.
+    generated = code.co_filename == "<string>" and code.co_name == "__init__"
+    return generated or code.co_filename.startswith(_PASSED)
 
 
 def defined(function: Any) -> str:

@@ -11,13 +11,14 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from greenroom import building, redefinition, results, secrets
 from greenroom.attempts import Attempt, Done, Step, run_coroutine
 from greenroom.compile import CompiledProgram, encode_inputs, fragment_here, program_of
-from greenroom.errors import NonRecoverable, NotApproved, Recoverable, WorkflowFailed
+from greenroom.errors import NonRecoverable, NotApproved, Recoverable, ReferenceUnresolved, WorkflowFailed
 from greenroom.interfaces import named_tuple
 from greenroom.scopes import scoped
 from greenroom_core import facts as f
@@ -149,7 +150,11 @@ class LocalRun:
         self.compiled = compiled
         self.id = f"local-{next(_numbers)}"
         submission = Submission("", inputs, cached_results=results.mode())
-        self.execution = Execution(f.ExecutionSubmitted(self.id, submission, plan=plan), compiled.program, self)
+        program = compiled.program
+        if parent is not None:  # A plan may come from a dynamic task's graph, with all that it calls.
+            known = parent.execution
+            program = replace(program, plans=known.plans, tasks=known.tasks, environments=known.environments)
+        self.execution = Execution(f.ExecutionSubmitted(self.id, submission, plan=plan), program, self)
         self.tasks: dict[str, Task[Any, Any]] = dict(parent.tasks if parent else compiled.tasks)
         self.plans: dict[str, LaunchPlan] = dict(parent.plans if parent else compiled.plans)
         self.secrets: Mapping[str, str] = parent.secrets if parent else secrets.resolve(compiled.secrets)
@@ -344,7 +349,7 @@ class LocalRun:
         plan = self.plans[work.plan]
         defined = self.execution.plans[work.plan]
         inputs = {**defined.inputs, **work.inputs, **defined.fixed}
-        if plan._stand_in is not None:
+        if plan._stand_in is not None or plan.is_reference:
             self._replaced(work, plan, inputs)
             return
         child = LocalRun(self.compiled, inputs, work.plan, self)
@@ -358,9 +363,11 @@ class LocalRun:
         self._ended(f.NodeEnded(work.node, ended.outcome, ended.failure, outputs=ended.outputs))
 
     def _replaced(self, work: Work, plan: LaunchPlan, inputs: Mapping[str, Value]) -> None:
-        """A plan that a test has put something else in the place of."""
+        """A plan that a test has put something else in the place of, or should have."""
         interface = plan.workflow.interface
         try:
+            if plan._stand_in is None:
+                raise ReferenceUnresolved("reference", plan.name)
             given = interface.decode_inputs(b"".join(inputs.values()), store(), list(inputs))
             payload = interface.encode_outputs(plan._stand_in(**given), store())
             values = dict(zip(interface.outputs, split(payload, len(interface.outputs)), strict=True))

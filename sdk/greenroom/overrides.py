@@ -10,7 +10,6 @@ from greenroom.building import Draft, resized
 from greenroom.containers import check_secrets, split_resources
 from greenroom.definition_errors import BadArgument, PromiseMisuse
 from greenroom.environment import check_variables
-from greenroom.lines import caller
 from greenroom.options import Cache, Options, read_retries, read_timeout
 from greenroom_core.graph import NodeKind
 
@@ -57,10 +56,10 @@ def _check(who: str, given: Mapping[str, Any]) -> None:
     known = (*_OF_CALL, *_OF_CACHE, *_OF_CONTAINER)
     for name, value in given.items():
         if name not in known and name != "node_name":
-            raise BadArgument(who, name, value, f"nothing: there are node_name, {', '.join(known)}").at(caller())
+            raise BadArgument(who, name, value, f"nothing: there are node_name, {', '.join(known)}")
         for promise in promises_in(value):
             remedy = "give it a constant; what depends on data belongs in @dynamic"
-            raise PromiseMisuse(repr(promise), f"{name}= is settled before the workflow runs", remedy).at(caller())
+            raise PromiseMisuse(repr(promise), f"{name}= is settled before the workflow runs", remedy)
 
 
 def _of_call(who: str, draft: Draft, given: Mapping[str, Any]) -> None:

@@ -11,7 +11,6 @@ from greenroom.conditions import Comparison
 from greenroom.definition_errors import PromiseMisuse, WrongPlace
 from greenroom.errors import NoSuchPart
 from greenroom.inlining import Given
-from greenroom.lines import caller
 from greenroom_core.conditions import Operator
 from greenroom_core.values import Path
 
@@ -77,7 +76,7 @@ def _parts(other: Any) -> Iterator[Chained]:
     elif isinstance(other, (tuple, list)) and other and all(isinstance(part, Chained) for part in other):
         yield from other
     else:
-        raise WrongPlace(f">> {other!r}", "it orders calls of a workflow: put what a call returned there").at(caller())
+        raise WrongPlace(f">> {other!r}", "it orders calls of a workflow: put what a call returned there")
 
 
 class Promise(Chained):
@@ -124,7 +123,7 @@ class Promise(Chained):
             try:
                 step, type_ = self._type.part(step)
             except NoSuchPart as fault:
-                raise PromiseMisuse(repr(self), str(fault), "return the part from a task").at(caller()) from None
+                raise PromiseMisuse(repr(self), str(fault), "return the part from a task") from None
         return Promise(self._builder, self._draft, self._output, type_, (*self._path, step))
 
     def _drafts(self) -> Iterator[Draft]:
@@ -179,7 +178,7 @@ class Promise(Chained):
     # What may not be done ---------------------------------------------------------------------------------------------
 
     def _misused(self, use: str, remedy: str) -> NoReturn:
-        raise PromiseMisuse(repr(self), use, remedy).at(caller())
+        raise PromiseMisuse(repr(self), use, remedy)
 
     def __bool__(self) -> NoReturn:
         self._misused("it is neither true nor false yet", "use conditional(...).if_(...), or decide inside a task")
@@ -292,7 +291,7 @@ class Done(Chained):
 
     def _misused(self, use: str) -> NoReturn:
         remedy = "annotate what it returns, if it should"
-        raise PromiseMisuse(f"{self!r}, which has no output,", use, remedy).at(caller())
+        raise PromiseMisuse(f"{self!r}, which has no output,", use, remedy)
 
     def __repr__(self) -> str:
         return f"{MARK}{self._draft.id}>"
@@ -341,4 +340,4 @@ def promises_in(value: object) -> Iterator[Promise | Done]:
             yield from promises_in(getattr(value, field.name, None))
     elif isinstance(value, str) and MARK in value:
         remedy = f"its text is not known yet: {_IN_TASK}"
-        raise PromiseMisuse(f"a part of {value!r}", "it was formatted into text", remedy).at(caller())
+        raise PromiseMisuse(f"a part of {value!r}", "it was formatted into text", remedy)

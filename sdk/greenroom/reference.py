@@ -10,7 +10,6 @@ from greenroom.definition_errors import BadArgument
 from greenroom.errors import ReferenceUnresolved
 from greenroom.interfaces import interface_of
 from greenroom.launch_plan import LaunchPlan
-from greenroom.lines import caller
 from greenroom.options import Options
 from greenroom.task import Task
 from greenroom.workflow import WorkflowBase
@@ -33,11 +32,13 @@ class ReferenceId:
         for field in ("project", "domain", "name", "version"):
             value = getattr(self, field)
             if not isinstance(value, str):
-                raise BadArgument(f"reference_{self.kind}", field, value, "text").at(caller())
+                raise BadArgument(f"reference_{self.kind}", field, value, "text")
 
 
 class ReferenceTask(Task[P, R]):
     """A task that was registered elsewhere; the function here says only what it takes and gives."""
+
+    is_reference = True
 
     def __init__(self, function: Callable[P, R], reference: ReferenceId) -> None:
         self.reference = reference
@@ -47,6 +48,8 @@ class ReferenceTask(Task[P, R]):
 
 class ReferencePlan(LaunchPlan):
     """A launch plan, or a workflow, that was registered elsewhere."""
+
+    is_reference = True
 
     def __init__(self, function: Callable[..., Any], reference: ReferenceId) -> None:
         self.reference = reference

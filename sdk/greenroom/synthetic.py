@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from greenroom.options import Options
-from greenroom.task import DynamicTask
+from greenroom.task import DynamicTask, Task
 from greenroom_core.program import Mode
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 class SyntheticTask(DynamicTask[Any, Any]):
     """A dynamic task that is made anew from what it was made of, wherever it is unpickled."""
 
-    def __init__(self, name: str, key: str, function: Any, interface: Interface, made_by: tuple[Any, ...]) -> None:
+    def __init__(self, entity: Any, key: str, function: Any, interface: Interface, made_by: tuple[Any, ...]) -> None:
         self.made_by = made_by
-        super().__init__(function, Options(mode=Mode.DYNAMIC), name=name, key=key, interface=interface)
+        options = Options(mode=Mode.DYNAMIC, hints=(entity,))
+        super().__init__(function, options, name=str(entity.name), key=key, interface=interface)
 
     def portable(self) -> Any:
         """Itself: its function says nothing about its inputs."""
@@ -36,7 +37,7 @@ class SyntheticTask(DynamicTask[Any, Any]):
 def handler_of(entity: Any) -> SyntheticTask:
     """A dynamic task that calls an entity with what it takes."""
     function = partial(call, entity)
-    return SyntheticTask(entity.name, f"call:{entity.name}", function, entity.interface, (handler_of, (entity,)))
+    return SyntheticTask(entity, f"call:{entity.name}", function, entity.interface, (handler_of, (entity,)))
 
 
 def call(entity: Any, **inputs: Any) -> Any:
@@ -44,12 +45,17 @@ def call(entity: Any, **inputs: Any) -> Any:
     return entity(**inputs)
 
 
+def replaced_by(entity: Any, stand_in: Any) -> Task[Any, Any]:
+    """A task that calls what a test has put in the place of a workflow."""
+    return Task(stand_in, Options(), name=entity.name, key=f"mock:{entity.name}", interface=entity.interface)
+
+
 def map_of(mapping: MapTask[Any], over: tuple[str, ...]) -> SyntheticTask:
     """A dynamic task that calls a map's target once for each item of its lists."""
     target, concurrency = mapping.target, mapping.concurrency
     key = f"map:{target.name}:{','.join(over)}:{concurrency or 0}"
     body = partial(call_each, target, over, concurrency)
-    return SyntheticTask(target.name, key, body, mapping.interface_over(over), (map_of, (mapping, over)))
+    return SyntheticTask(target, key, body, mapping.interface_over(over), (map_of, (mapping, over)))
 
 
 def call_each(entity: Any, over: tuple[str, ...], concurrency: int | None, **inputs: Any) -> Any:

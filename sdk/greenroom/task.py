@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, overload
 
 from greenroom import building, redefinition
 from greenroom.building import Builder, Draft
 from greenroom.calls import arguments, wires
-from greenroom.definition_errors import BadArgument, WrongPlace
+from greenroom.definition_errors import BadArgument, DefinitionError, WrongPlace
 from greenroom.environment import ActorEnvironment, Isolation
 from greenroom.interfaces import interface_of, output_types, tuple_name
 from greenroom.lines import caller, defined
@@ -47,6 +47,9 @@ class Task(Generic[P, R]):
         interface: Its inputs and outputs.
         line: `file:line` of the definition.
     """
+
+    is_reference: ClassVar[bool] = False
+    """Whether it stands for a task that was registered elsewhere."""
 
     def __init__(
         self,
@@ -174,7 +177,7 @@ class Task(Generic[P, R]):
 
     def __rshift__(self, other: object) -> Any:
         remedy = f"order its calls: {self.short_name}(...) >> other(...)"
-        raise WrongPlace(f"{self.short_name} >> {other!r}: a task has no place in the order", remedy).at(caller())
+        raise WrongPlace(f"{self.short_name} >> {other!r}: a task has no place in the order", remedy)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.key}>"
@@ -338,7 +341,7 @@ def _decorator(
             read_options(who, options, environment)  # What is wrong with them is said at the decorator's line.
             return decorate
         return decorate(function)
-    except BadArgument as problem:
+    except DefinitionError as problem:
         raise problem.at(line) from None
 
 
@@ -359,9 +362,9 @@ def make_task(
         recoverable_only: Only errors that ask for it are retried, as programs written for Flyte expect.
     """
     if isinstance(function, Task):
-        raise WrongPlace(f"{who} around {function!r}: it is a task already", "decorate the function once").at(caller())
+        raise WrongPlace(f"{who} around {function!r}: it is a task already", "decorate the function once")
     if not callable(function):
-        raise BadArgument(who, "the decorated object", function, "a function").at(caller())
+        raise BadArgument(who, "the decorated object", function, "a function")
     read = read_options(who, options, environment, recoverable_only)
     if read.mode is Mode.DYNAMIC:
         return DynamicTask(function, read)

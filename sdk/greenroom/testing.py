@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 from greenroom import redefinition, results
 from greenroom.answers import gate_answers
 from greenroom.definition_errors import BadArgument
-from greenroom.lines import caller
 
 if TYPE_CHECKING:
     from unittest.mock import MagicMock
@@ -36,7 +35,7 @@ def task_mock(target: Any) -> Iterator[MagicMock]:
     from unittest.mock import MagicMock
 
     if not hasattr(type(target), "node") or not hasattr(target, "_stand_in"):
-        raise BadArgument("task_mock", "target", target, "a task, workflow, launch plan or reference").at(caller())
+        raise BadArgument("task_mock", "target", target, "a task, workflow, launch plan or reference")
     mock, before = MagicMock(name=str(target.name)), target._stand_in
     target._stand_in = mock
     redefinition.touch()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
@@ -86,6 +87,10 @@ class WorkflowBase:
         self, builder: Builder, args: Sequence[object], kwargs: Mapping[str, object], line: str
     ) -> tuple[Draft, Any]:
         """Add a call to a graph, with this workflow's nodes behind it; answers its last node and its promises."""
+        if self._stand_in is not None:
+            from greenroom.synthetic import replaced_by
+
+            return replaced_by(self, self._stand_in).node(builder, args, kwargs, line)
         given = arguments(self.short_name, self.interface, args, kwargs, line)
         inputs = wires(builder, f"workflow {self.name!r}", self.interface, given, line)
         draft = Draft(
@@ -150,12 +155,21 @@ class Workflow(WorkflowBase, Generic[P, R]):
         check_returns(function, self.interface, self.name)
         redefinition.define(self.name, function)
         if compile_at_definition:
-            _ = self.compiled
+            self._try()
 
     @property
     def module(self) -> str:
         """The module that the function is defined in."""
         return module_of(self.function)
+
+    def _try(self) -> None:
+        """Compile, so that mistakes are said where they are written."""
+        try:
+            _ = self.compiled
+        except NameError as problem:
+            # The body may speak of what the module defines further down: then it is compiled when it is first used.
+            if problem.name is None or problem.name in getattr(inspect.unwrap(self.function), "__globals__", {}):
+                raise
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.call(args, kwargs)  # type: ignore[no-any-return]
@@ -305,13 +319,13 @@ def workflow(
     """
     policy = FailurePolicy.FAIL_IMMEDIATELY if failure_policy is None else failure_policy
     if not isinstance(policy, FailurePolicy):
-        raise BadArgument("workflow", "failure_policy", policy, "a WorkflowFailurePolicy").at(caller())
+        raise BadArgument("workflow", "failure_policy", policy, "a WorkflowFailurePolicy")
     if interruptible is not None and not isinstance(interruptible, bool):
-        raise BadArgument("workflow", "interruptible", interruptible, "True, False or None").at(caller())
+        raise BadArgument("workflow", "interruptible", interruptible, "True, False or None")
 
     def decorate(function: Callable[..., Any]) -> Workflow[..., Any]:
         if isinstance(function, WorkflowBase):
-            raise WrongPlace(f"@workflow around {function!r}", "decorate the function once").at(caller())
+            raise WrongPlace(f"@workflow around {function!r}", "decorate the function once")
         return Workflow(
             function,
             failure_policy=policy,
