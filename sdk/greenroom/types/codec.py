@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgpack
 
-from greenroom.errors import CyclicValue, NotReadable, TooDeep, TooLarge, TypeMismatch
+from greenroom.errors import CyclicValue, GreenroomError, NotReadable, TooDeep, TooLarge, TypeMismatch
 from greenroom.types.spec import TypeSpec
 from greenroom_core.refs import read_ref
 from greenroom_core.values import (
@@ -104,10 +104,12 @@ class Codec:
         """The object that bytes stand for."""
         try:
             return self.from_plain(unpack(value), store)
-        except ValueFault as fault:
-            raise NotReadable(self.name, str(fault)) from fault
         except RecursionError:
             raise TooDeep(self.name, _DEEPEST) from None
+        except GreenroomError:
+            raise
+        except STUMBLES as fault:
+            raise stumbled(fault, self.name) from fault
 
     def accepts(self, other: TypeSpec) -> str | None:
         """Why no value of another type can come here; None if some can."""
@@ -273,6 +275,17 @@ def plain_list(codec: Codec, plain: Plain, store: BlobStore) -> list[Plain]:
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
 _short.maxlist = _short.maxtuple = _short.maxdict = _short.maxset = 3
+
+
+STUMBLES: Final = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, msgpack.UnpackException)
+"""What reading damaged bytes may run into; an error of the disk or the network is none of these."""
+
+
+def stumbled(fault: Exception, name: str) -> NotReadable:
+    """The error about bytes that somebody stumbled over."""
+    if isinstance(fault, ValueFault):
+        return NotReadable(name, str(fault))
+    return NotReadable(name, f"{type(fault).__name__}: {fault}")
 
 
 def type_name(kind: Any) -> str:

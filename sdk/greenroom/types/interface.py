@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 import msgpack
 
 from greenroom.errors import AnnotationProblem, NotReadable, TypeMismatch, ValueProblem
-from greenroom.types.codec import Codec, given, type_name
+from greenroom.types.codec import STUMBLES, Codec, given, stumbled, type_name
 from greenroom.types.notes import listen, stop_listening
 from greenroom.types.registry import codec_in
 from greenroom.types.spec import TypeSpec
@@ -144,8 +144,11 @@ class Interface:
             except ValueProblem as fault:
                 fault.of(self._place("input", readers[len(done)][0]))
                 raise
-            except ValueFault as fault:
-                raise NotReadable("call's inputs", str(fault)) from fault
+            except STUMBLES as fault:
+                name = readers[len(done)][0]
+                problem = stumbled(fault, self._input(name).codec.name)
+                problem.of(self._place("input", name))
+                raise problem from fault
             except RecursionError:
                 return {name: self._input(name).codec.decode(value, store) for name, value in self._cut(payload, names)}
             return done

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from greenroom.errors import GreenroomError
 from greenroom.types import BatchSize, codec_for
 from greenroom_core.refs import digest
 from greenroom_core.values import unpack
@@ -311,3 +312,21 @@ def test_different_values_have_different_digests(one, other):
     first, second = codec.encode(one, None), codec.encode(other, None)
 
     assert (digest(first) == digest(second)) == (unpack(first) == unpack(second) and first == second)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@given(data=st.data())
+def test_damaged_bytes_are_read_or_refused_but_never_stumbled_over(data, store):
+    """
+    Whatever byte is changed, cut off or put in: a value, or an error of ours.
+    """
+    annotation, values = data.draw(st.sampled_from(CASES))
+    codec = codec_for(annotation)
+    value = bytearray(codec.encode(data.draw(st.sampled_from(values)), store))
+    place = data.draw(st.integers(0, len(value) - 1))
+    value[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=2))
+
+    try:
+        codec.decode(bytes(value), store)
+    except GreenroomError:
+        pass
