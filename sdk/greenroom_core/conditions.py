@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, Union
 import msgpack
 
 from greenroom_core.bindings import Binding, Lookup, Promise, promises_of, resolve
-from greenroom_core.values import Ext, ValueFault, kind_of, unpack, untag
+from greenroom_core.values import Ext, ValueFault, kind_of, reading, unpack, untag
 from greenroom_core.wire import tagged
 
 
@@ -93,16 +93,31 @@ def holds(condition: Condition, lookup: Lookup) -> bool:
         raise ValueFault(f"cannot compare {left_side!r} {condition.operator} {right_side!r}") from fault
 
 
-_READABLE: Final = frozenset({Ext.TIME, Ext.BIGINT})
-
-
 def _read(binding: Binding, lookup: Lookup) -> Any:
     value = untag(resolve(binding, lookup))
     obj = unpack(value)
     if not isinstance(obj, msgpack.ExtType):
         return obj
     if obj.code == Ext.BIGINT:
-        return int(obj.data)
+        return _big(obj.data)
     if obj.code == Ext.TIME:
-        return tuple(unpack(obj.data))
+        return _time(obj.data)
     raise ValueFault(f"a condition cannot read a value of kind {kind_of(value)}; compare a plain part of it")
+
+
+@reading
+def _big(content: bytes) -> int:
+    """An int beyond 64 bits, as `Ext.BIGINT` writes it."""
+    return int(content, 16) if content.lstrip(b"-").startswith(b"0x") else int(content)
+
+
+@reading
+def _time(content: bytes) -> Any:
+    """A moment or a span as what it means: two texts of one moment may differ, and do not sort."""
+    import datetime as dt  # Here: few programs compare times.
+
+    kind, text, *_ = unpack(content)
+    if kind == "timedelta":
+        return dt.timedelta(microseconds=int(text))
+    read = {"datetime": dt.datetime.fromisoformat, "date": dt.date.fromisoformat, "time": dt.time.fromisoformat}[kind]
+    return read(text)

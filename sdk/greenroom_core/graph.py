@@ -131,44 +131,92 @@ class Graph:
 
 
 def check(graph: Graph, tasks: Iterable[str] = (), plans: Iterable[str] = ()) -> None:
-    """Refuse a graph that cannot run: unknown names, a promise to nothing, a cycle.
+    """Refuse a graph that cannot run: unknown names, a promise to nothing, a figure out of range, a cycle.
 
     Raises:
         WireFault: With the node and the name in question.
     """
     nodes = {node.id: node for node in graph.nodes}
-    if len(nodes) != len(graph.nodes):
+    every = [*graph.nodes, *([graph.on_failure] if graph.on_failure is not None else [])]
+    if len({node.id for node in every}) != len(every):
         raise WireFault("two nodes have one id")
     known = {NodeKind.TASK: set(tasks), NodeKind.MAP: set(tasks), NodeKind.CHILD: set(plans)}
-    for node in [*graph.nodes, *([graph.on_failure] if graph.on_failure else [])]:
+    for node in every:
+        if not node.id or "/" in node.id:
+            raise WireFault(f"node {node.id!r}: an id is neither empty nor has a slash, which parts addresses")
         if node.kind in known and node.target not in known[node.kind]:
             raise WireFault(f"node {node.id!r} calls {node.target!r}, which the program does not define")
         for name in node.upstream():
             if name not in nodes:
                 raise WireFault(f"node {node.id!r} waits for {name!r}, which is no node")
-        if set(node.over) - set(node.inputs):
-            raise WireFault(f"node {node.id!r} maps over an input that it does not have")
+        for promise in node.promises():
+            _check_promise(promise, nodes, graph, f"node {node.id!r}")
+        _check_figures(node)
+        _check_kind(node, nodes, graph)
     for binding in graph.outputs.values():
         for promise in promises_of(binding):
-            _check_promise(promise, nodes, graph)
+            _check_promise(promise, nodes, graph, "an output")
     order(graph)
 
 
-def _check_promise(promise: Promise, nodes: Mapping[str, Node], graph: Graph) -> None:
+def _check_promise(promise: Promise, nodes: Mapping[str, Node], graph: Graph, who: str) -> None:
     if promise.node == "":
         if promise.output not in graph.inputs:
-            raise WireFault(f"an output refers to input {promise.output!r}, which the workflow does not have")
+            raise WireFault(f"{who} refers to input {promise.output!r}, which the workflow does not have")
     elif promise.node not in nodes:
-        raise WireFault(f"an output refers to node {promise.node!r}, which is none")
+        raise WireFault(f"{who} refers to node {promise.node!r}, which is none")
+    elif promise.output not in nodes[promise.node].outputs:
+        raise WireFault(f"{who} refers to output {promise.output!r} of {promise.node!r}, which does not give it")
+
+
+def _check_kind(node: Node, nodes: Mapping[str, Node], graph: Graph) -> None:
+    """What only nodes of one kind need; where a node stands."""
+    if set(node.over) - set(node.inputs):
+        raise WireFault(f"node {node.id!r} maps over an input that it does not have")
+    if node.kind is NodeKind.MAP and not node.over:
+        raise WireFault(f"node {node.id!r} is a map over nothing")
+    if node.kind is NodeKind.GATE and node.gate is None:
+        raise WireFault(f"node {node.id!r} is a gate that waits for nothing")
+    if node.kind is NodeKind.GROUP and set(node.outputs) - set(node.inputs):
+        raise WireFault(f"node {node.id!r} gives an output that nothing in it does")
+    if node.kind is NodeKind.BRANCH and not node.cases:
+        raise WireFault(f"node {node.id!r} is a branch without a case")
+    for case in node.cases:
+        if case.fail is None and set(node.outputs) - set(case.outputs):
+            raise WireFault(f"a case of {node.id!r} lacks one of its outputs {', '.join(node.outputs)}")
+        for binding in case.outputs.values():
+            for promise in promises_of(binding):
+                _check_promise(promise, nodes, graph, f"a case of {node.id!r}")
+    if node.within is not None:
+        branch = nodes[node.within[0]]
+        if branch.kind is not NodeKind.BRANCH or not 0 <= node.within[1] < len(branch.cases):
+            raise WireFault(f"node {node.id!r} belongs to case {node.within[1]} of {branch.id!r}, which has none such")
+
+
+def _check_figures(node: Node) -> None:
+    if (node.concurrency or 0) < 0 or (node.min_successes or 0) < 0 or not 0 <= node.min_success_ratio <= 1:
+        told = f"concurrency {node.concurrency}, min_successes {node.min_successes}, ratio {node.min_success_ratio}"
+        raise WireFault(f"node {node.id!r} has {told}: counts are not negative, a ratio is from 0 to 1")
+    for seconds in (node.overrides.timeout, node.overrides.queue_timeout):
+        if seconds is not None and seconds <= 0:
+            raise WireFault(f"node {node.id!r} has a timeout of {seconds} s: it must be above 0")
 
 
 def order(graph: Graph) -> list[str]:
     """Node ids, each after those that it waits for; otherwise in the order in which the workflow calls them.
 
+    Who waits for a branch waits for all that stands in it.
+
     Raises:
         WireFault: Some nodes wait for each other.
     """
-    waits = {node.id: set(node.upstream()) for node in graph.nodes}
+    inside = _insides(graph)
+    waits: dict[str, set[str]] = {}
+    for node in graph.nodes:
+        waits[node.id] = set(node.upstream())
+        for name in list(waits[node.id]):
+            if node.id not in inside.get(name, ()):
+                waits[node.id] |= inside.get(name, set())
     feeds: dict[str, list[str]] = {name: [] for name in waits}
     for name, upstream in waits.items():
         for before in upstream:
@@ -185,3 +233,16 @@ def order(graph: Graph) -> list[str]:
         stuck = sorted(name for name, upstream in waits.items() if upstream)
         raise WireFault(f"these nodes wait for each other: {', '.join(stuck[:8])}")
     return done
+
+
+def _insides(graph: Graph) -> dict[str, set[str]]:
+    """By branch: the nodes of its cases, those of branches inside them included."""
+    parents = {node.id: node.within[0] for node in graph.nodes if node.within is not None}
+    inside: dict[str, set[str]] = {}
+    for name in parents:
+        branch, seen = parents.get(name), {name}
+        while branch is not None and branch not in seen:
+            inside.setdefault(branch, set()).add(name)
+            seen.add(branch)
+            branch = parents.get(branch)
+    return inside

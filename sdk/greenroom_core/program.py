@@ -189,6 +189,38 @@ class Program:
         for key, task in self.tasks.items():
             if task.environment not in self.environments:
                 raise WireFault(f"task {key!r} runs in {task.environment!r}, which the program does not define")
+            _check_task(key, task)
+        for environment in self.environments.values():
+            _check_environment(environment)
+
+
+def _check_task(key: str, task: Task) -> None:
+    for seconds in (task.timeout, task.queue_timeout):
+        if seconds is not None and seconds <= 0:
+            raise WireFault(f"task {key!r} has a timeout of {seconds} s: it must be above 0")
+    if task.retry.times < 0 or task.retry.backoff < 0 or task.retry.max_backoff < 0 or not 0 <= task.retry.jitter <= 1:
+        raise WireFault(f"task {key!r} has {task.retry}: counts and delays are not negative, jitter is from 0 to 1")
+
+
+def _check_environment(environment: Environment) -> None:
+    least = {
+        "replica_count": (environment.replica_count, 1),
+        "concurrency": (environment.concurrency, 1),
+        "min_replicas": (environment.min_replicas, 0),
+        "ttl": (environment.ttl, 0),
+        "scaledown_ttl": (environment.scaledown_ttl, 0),
+        "max_calls": (environment.max_calls, 1),
+        "max_memory": (environment.max_memory, 1),
+        "max_age": (environment.max_age, 0),
+        "cache_memory": (environment.cache_memory, 0),
+        "cache_gpu_memory": (environment.cache_gpu_memory, 0),
+    }
+    for asked, told in (("requests", environment.requests), ("limits", environment.limits)):
+        for name in ("cpu", "memory", "gpu", "disk"):
+            least[f"{asked}.{name}"] = (getattr(told, name), 0)
+    for name, (value, most) in least.items():
+        if value is not None and value < most:
+            raise WireFault(f"environment {environment.name!r} has {name}={value}: it must be at least {most}")
 
 
 def program_digest(packed: bytes) -> str:

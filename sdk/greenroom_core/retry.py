@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from greenroom_core.failure import RETRIED_BY_USER, Cause, Failure
 
+_LONGEST = 366 * 86_400.0
 _DOUBLINGS = 64  # Further ones leave any delay at its largest, and would leave the range of floats.
 
 MAX_LOSSES = 3
@@ -46,5 +47,5 @@ class Retry:
             failures: Failures so far, from 1.
             share: 0 to 1, the caller's chance (derived from the call, so that replays agree).
         """
-        base = min(self.backoff * 2.0 ** min(failures - 1, _DOUBLINGS), self.max_backoff)
+        base = min(self.backoff * 2.0 ** min(failures - 1, _DOUBLINGS), self.max_backoff, _LONGEST)
         return base * (1 + self.jitter * share)

@@ -11,6 +11,7 @@ import types
 import typing
 from collections.abc import Callable, Mapping
 from enum import Enum
+from math import isfinite
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -144,6 +145,8 @@ def _atom(word: type, taken: tuple[type, ...]) -> _Read:
     def read(wire: Any, where: str) -> Any:
         if not isinstance(wire, taken) or (isinstance(wire, bool) and word is not bool):
             raise WireFault(f"{where}: expected {word.__name__}, got {type(wire).__name__}")
+        if isinstance(wire, float) and not isfinite(wire):
+            raise WireFault(f"{where}: expected a finite number, got {wire}")
         return float(wire) if isinstance(wire, int) and word is float else wire
 
     return read
