@@ -187,6 +187,23 @@ class RealWorkshop:
             self._enter(code)
         return self._reset.before(code.name, callee.environment)
 
+    def open(self, callee: Callee) -> contextvars.Context:
+        """Calls that run at once are about to start."""
+        code: Code = callee.bundle
+        if self._current is not code:
+            self._enter(code)
+        return self._reset.before(code.name, callee.environment)
+
+    def join(self, callee: Callee, context: Context) -> None:
+        """One of them starts."""
+
+    def part(self, callee: Callee, extras: dict[str, Any]) -> None:
+        """One of them has ended."""
+
+    def settle(self, callee: Callee, extras: dict[str, Any]) -> str | None:
+        """None of them runs any more."""
+        return self.end(callee, extras)
+
     def _enter(self, code: Code) -> None:
         """Switch to code that lives here."""
         self._current = code
