@@ -42,8 +42,6 @@ class Entry:
     __slots__ = (
         "bundle",
         "bytes",
-        "classes",
-        "complete",
         "deadline",
         "depends",
         "digest",
@@ -63,10 +61,10 @@ class Entry:
         "plain",
         "preview",
         "provenance",
-        "rank",
         "recipe",
         "tick",
         "value",
+        "verdicts",
     )
 
     def __init__(self, group: Group, key: Any, value: Any, preview: str, digest: str) -> None:
@@ -101,16 +99,12 @@ class Entry:
         """What its load made: files, threads, processes."""
         self.files: dict[str, str | None] = {}
         """Files of the bundle that its load opened, with the digests that they had."""
-        self.classes: frozenset[type] = frozenset()
-        """The user's classes whose instances were found in it when it was loaded."""
-        self.complete = True
-        """Whether all of it could be searched for those."""
         self.bundle: Any = None
         """The bundle whose classes its objects have now."""
         self.recipe: Any = None
         """How to load it again in another process; None where its arguments cannot be encoded."""
-        self.rank = 0.0
-        """For whoever decides on evictions."""
+        self.verdicts: dict[str, bool] = {}
+        """False for bundles, by name, that must not see it."""
 
     @property
     def name(self) -> str:

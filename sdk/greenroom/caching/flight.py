@@ -34,6 +34,7 @@ class Flight:
         "entry",
         "group",
         "name",
+        "nested",
         "nested_bytes",
         "nested_gpu",
         "nested_s",
@@ -56,9 +57,10 @@ class Flight:
         self.calls: set[Call] = set()
         """Calls that wait: they use the entry from the moment that it is there."""
         self.blocked_on: list[Flight] = []
+        self.nested = 0
         self.nested_s = 0.0
         self.nested_bytes = self.nested_gpu = 0
-        """What loads inside this one took."""
+        """Loads inside this one, and what they took."""
         self.void = False
         """Set when the cache was cleared meanwhile: the result is given to who waits, and not kept."""
         self._done = threading.Event()

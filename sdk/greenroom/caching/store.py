@@ -99,6 +99,11 @@ class Store(Shelf):
         """Make a group's entries those that the present bundle may see."""
         group.bundle = self.bundle
 
+    def adopt(self, entry: Entry) -> bool:
+        """Make an entry that another bundle has used fit for the present one; False, and hidden, where it cannot be."""
+        entry.bundle = self.bundle
+        return True
+
     def get(self, ask: Ask) -> Any:
         """The value that is asked for, from memory or by running the loader."""
         waited = False
@@ -144,6 +149,8 @@ class Store(Shelf):
         with self._lock:
             group, key = ask.view.group, ask.key
             entry = group.entries.get(key)
+            if entry is not None and entry.bundle is not self.bundle and not self.adopt(entry):
+                entry = None
             if entry is not None and entry.deadline is not None and self.clock() >= entry.deadline:
                 self._retire(entry, "ttl")
                 entry = None
@@ -290,6 +297,7 @@ class Store(Shelf):
         loader = view.loader
         entry = Entry(view.group, ask.key, attempt.value, ask.preview(), self._key_digest(ask))
         entry.on_evict = loader.on_evict
+        entry.bundle = self.bundle
         entry.loaded_by = call.address if call is not None else ""
         entry.depends = view.depends
         if call is not None and call.inputs:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.digest.facts import Chain, Facts, Imported, facts_of
 from greenroom.digest.modules import absolute
+from greenroom.digest.sources import source_of
 from greenroom.digest.spaces import MISSING, Space, space_of_module, static_space
 
 if TYPE_CHECKING:
@@ -199,3 +200,14 @@ def _python_files(roots: Iterable[str]) -> Iterator[tuple[str, str]]:
             if len(found) > MAX_FILES:
                 return
     yield from found
+
+
+def text_digest(file: str) -> str | None:
+    """The digest of a source file's text, comments and formatting aside; None where there is none that can be read."""
+    source = source_of(file)
+    if source is None:
+        return None
+    tree = source.whole()
+    if tree is None:
+        return blake2b(source.text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    return facts_of([tree], lambda _: False).text
