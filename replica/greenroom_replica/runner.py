@@ -13,6 +13,7 @@ from greenroom_protocol.calls import Definition
 from greenroom_replica import procfs
 from greenroom_replica.core import talk
 from greenroom_replica.core.page import PHASE, Phase
+from greenroom_replica.runner_async import Coroutines
 from greenroom_replica.runner_calls import Calls, Lane
 from greenroom_replica.runner_setup import Place, RunnerSettings
 from greenroom_replica.runner_stop import Stopper
@@ -29,15 +30,16 @@ class Runner:
         settings = place.settings
         self._place = place
         self._sock = place.sock
-        self._stream = talk.Stream()
+        self.stream = talk.Stream()
         self._orders: deque[Any] = deque()
         self._workshop = workshop
         self._stopper = stopper
-        self._calls = Calls(place.page, place.sock, place.output, self._stopper, workshop, self._prepare)
+        self._calls = Calls(place.page, place.sock, place.output, self._stopper, workshop, self.prepare)
         self._definitions: dict[bytes, bytes] = {}
         self._callees: dict[bytes, Callee] = {}
         self._lanes: dict[tuple[bytes, str, str], Lane] = {}
         self._replica = ReplicaPlace(settings.config.index, settings.config.environment, settings.config.replica)
+        self._coroutines: Coroutines | None = None
         self._skips = False
         """Whether calls are passed over until `Drop` comes."""
         self._left = False
@@ -45,11 +47,16 @@ class Runner:
     def run(self) -> None:
         """Take orders until told to leave, or until the supervisor is gone."""
         self._calls.say(talk.Up({"rss": procfs.rss(self._calls.pid)}))
+        config = self._place.settings.config
+        if config.concurrency > 1 and self._place.settings.kind == "warm":
+            self._coroutines = Coroutines(self, self._calls, config.timings.term_after)
+            self._coroutines.run()
+            return
         while not self._left:
             order = self._next_order()
             if order is None:
                 return
-            self._obey(order)
+            self.obey(order)
         if self._calls.has_unsent:
             self._calls.knock()
 
@@ -58,7 +65,7 @@ class Runner:
             data = self._receive()
             if not data:
                 return None
-            self._orders.extend(self._stream.feed(data))
+            self._orders.extend(self.stream.feed(data))
         return self._orders.popleft()
 
     def _receive(self) -> bytes:
@@ -69,7 +76,8 @@ class Runner:
                 self._calls.knock()
         return self._sock.recv(1 << 18)
 
-    def _obey(self, order: Any) -> None:
+    def obey(self, order: Any) -> None:
+        """Do what an order says."""
         match order:
             case talk.Run():
                 if not self._skips:
@@ -96,22 +104,30 @@ class Runner:
     def _run(self, order: talk.Run) -> None:
         calls = self._calls
         calls.start_order()
-        lane = self._lane(order)
-        items, attempts, base, payload = order.items, order.attempts, order.base, order.payload
-        start, last = 0, len(order.ends) // 8 - 1
-        for place, end in enumerate(memoryview(order.ends).cast("Q")):
-            stop = end - base
-            item = items + place if isinstance(items, int) else items[place]
-            attempt = attempts if isinstance(attempts, int) else attempts[place]
-            if not calls.call(order.first + place, lane, payload[start:stop], item, attempt, place == last):
+        lane = self.lane(order)
+        last = order.first + len(order.ends) // 8 - 1
+        for serial, _, inputs, item, attempt in self.calls_of(order, lane):
+            if not calls.call(serial, lane, inputs, item, attempt, serial == last):
                 self._skips = True  # It was taken back, and so is all that was sent before the word comes.
                 return
-            start = stop
             if calls.retire is not None:
                 calls.say(talk.Retire(calls.retire))
                 calls.retire = None
 
-    def _lane(self, order: talk.Run) -> Lane:
+    @staticmethod
+    def calls_of(order: talk.Run, lane: Lane) -> Iterator[tuple[int, Lane, bytes, int, int]]:
+        """The calls of an order: serial, lane, inputs, item, attempt."""
+        items, attempts, base, payload = order.items, order.attempts, order.base, order.payload
+        start = 0
+        for place, end in enumerate(memoryview(order.ends).cast("Q")):
+            stop = end - base
+            item = items + place if isinstance(items, int) else items[place]
+            attempt = attempts if isinstance(attempts, int) else attempts[place]
+            yield order.first + place, lane, payload[start:stop], item, attempt
+            start = stop
+
+    def lane(self, order: talk.Run) -> Lane:
+        """What the calls of an order have in common."""
         key = (order.definition, order.execution, order.node)
         lane = self._lanes.get(key)
         if lane is None:
@@ -137,7 +153,13 @@ class Runner:
             str(context.get("raw_output_prefix") or ""),
         )
 
-    def _prepare(self, lane: Lane) -> Callee:
+    def known(self, lane: Lane) -> Callee | None:
+        """The lane's callee, if it is ready."""
+        lane.callee = self._callees.get(lane.digest)
+        return lane.callee
+
+    def prepare(self, lane: Lane) -> Callee:
+        """Get the lane's callee ready."""
         callee = self._callees.get(lane.digest)
         if callee is None:
             definition = Definition.unpack(self._definitions[lane.digest])
@@ -177,6 +199,8 @@ class Runner:
 
     def cancelled(self, call: int) -> bool:
         """Whether a call shall stop."""
+        if self._coroutines is not None:
+            return self._coroutines.cancelled(call)
         return self._stopper.asked(call)
 
     def folder(self) -> str:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from greenroom_replica.core.page import ERR_AT, ERR_SHIPPED, OUT_AT, OUT_SHIPPED
 
@@ -52,6 +52,18 @@ class _Throttled(io.FileIO):
                 deadline = time.monotonic() + _PATIENCE
 
 
+class _Noting(_Throttled):
+    """A raw stream that says of each write where it stands."""
+
+    sink: Callable[[int, int], None] = staticmethod(lambda start, end: None)
+
+    def write(self, data: object, /) -> int:
+        written = super().write(data)
+        end = os.lseek(self.fileno(), 0, os.SEEK_CUR)
+        self.sink(end - (written or 0), end)
+        return written
+
+
 class Output:
     """Descriptors 1 and 2 of a runner, and Python's text streams on them.
 
@@ -64,6 +76,7 @@ class Output:
     def __init__(self, out: int, err: int, words: memoryview) -> None:
         self._files = (out, err)
         self._words = words
+        self._sink: Callable[[int, int, int], None] | None = None
         for fd in self._files:
             os.lseek(fd, START, os.SEEK_SET)
         os.dup2(out, 1)
@@ -83,8 +96,20 @@ class Output:
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
 
-    @staticmethod
-    def _text(fd: int, name: str, shipped: Callable[[], int]) -> io.TextIOWrapper:
+    def route(self, sink: Callable[[int, int, int], None]) -> None:
+        """Tell `sink` of every write by Python code: stream, start and end. For calls that print at the same time."""
+        self._sink = sink
+        self._renew(0)
+        self._renew(1)
+
+    def _text(self, fd: int, name: str, shipped: Callable[[], int]) -> io.TextIOWrapper:
+        sink = self._sink
+        if sink is not None:
+            noting = _Noting(fd, shipped)
+            noting.name = name
+            noting.sink = lambda start, end: sink(fd, start, end)
+            unbuffered: Any = noting  # As `python -u` does it: what is buffered for two could not be told apart.
+            return io.TextIOWrapper(unbuffered, "utf-8", "backslashreplace", write_through=True)
         raw = _Throttled(fd, shipped)
         raw.name = name
         buffered = io.BufferedWriter(raw, 8192)

@@ -101,6 +101,26 @@ class Workshop(Protocol):
         """
         ...
 
+    def open(self, callee: Callee) -> contextvars.Context:
+        """Calls that run at once are about to start: their code is made current.
+
+        Returns:
+            The context that each of them gets a copy of.
+        """
+        ...
+
+    def join(self, callee: Callee, context: Context) -> None:
+        """One of them starts; called in its own context."""
+        ...
+
+    def part(self, callee: Callee, extras: dict[str, Any]) -> None:
+        """One of them has ended; called in its own context."""
+        ...
+
+    def settle(self, callee: Callee, extras: dict[str, Any]) -> str | None:
+        """None of them runs any more: what they changed is undone. Otherwise like `end`."""
+        ...
+
     def end(self, callee: Callee, extras: dict[str, Any]) -> str | None:
         """A call has ended: what it changed is undone. Notes what is worth telling in `extras`.
 

@@ -51,6 +51,18 @@ class PlainWorkshop:
         os.environ.update(callee.definition.env)
         return contextvars.copy_context()
 
+    def open(self, callee: Callee) -> contextvars.Context:
+        os.environ.update(callee.definition.env)
+        return contextvars.copy_context()
+
+    def join(self, callee: Callee, context: Context) -> None: ...
+
+    def part(self, callee: Callee, extras: dict[str, Any]) -> None: ...
+
+    def settle(self, callee: Callee, extras: dict[str, Any]) -> str | None:
+        extras["settled"] = True
+        return None
+
     def end(self, callee: Callee, extras: dict[str, Any]) -> str | None:
         return None
 
