@@ -145,9 +145,9 @@ class Execution:
         """After outcomes or losses: what cannot change the node's outcome any more is not run."""
         items = node.items
         assert items is not None
-        if node.hopeless and items.open > items.held:
-            items.abort_rest()
-        if not items.open or items.failed or items.aborted:
+        if node.hopeless:
+            items.close()
+        if items.closed or not items.open or items.aborted:
             self._look.append(node.id)
 
     def _finish_each(self, node: NodeRun, outcomes: Outcomes, refused: frozenset[int], row: int, at_ms: int) -> None:
@@ -171,7 +171,7 @@ class Execution:
             return
         trouble = node.items.troubled(item)
         trouble.failures += 1
-        tried_again = self.stopping is None and not node.items.exhausted(item)
+        tried_again = not node.items.closed and not node.items.exhausted(item)
         if tried_again and node.retry.allows(failure, trouble.failures):
             delay = node.retry.delay(trouble.failures, self._chance(node.id, item, trouble.failures))
             node.items.again(item, at_ms + int(delay * 1000) if delay else 0)
@@ -276,7 +276,7 @@ class Execution:
             return
         self._forget_asked(node)
         if node.items is not None:
-            node.items.abort_rest(held=True)
+            node.items.abort_rest()
         node.state, node.outcome, node.failure, node.inputs = NodeState.ENDED, fact.outcome, fact.failure, None
         if fact.outputs:
             node.values = dict(fact.outputs)
@@ -322,8 +322,9 @@ class Execution:
             if node.ended:
                 continue
             if node.items is not None:
-                node.items.abort_rest()
-                if node.items.held:
+                node.items.close()
+                if node.items.held and not node.cancelling:
+                    node.cancelling = True
                     self.cancelled.append(node.id)
             elif node.child is not None:
                 self.cancelled.append(node.id)

@@ -119,11 +119,10 @@ def _settle_calls(run: Execution, node: NodeRun) -> Iterator[Fact]:
             yield _gather(run, node, node.fragment, members)
     elif complete:
         yield f.NodeEnded(node.id, Outcome.SUCCEEDED)
-    elif run.stopping is not None:
-        if items.held == 0:
-            yield f.NodeEnded(node.id, Outcome.ABORTED)
     elif node.hopeless:
         yield from _give_up(run, node)
+    elif run.stopping is not None and items.held == 0:
+        yield f.NodeEnded(node.id, Outcome.ABORTED)
 
 
 def _give_up(run: Execution, node: NodeRun) -> Iterator[Fact]:

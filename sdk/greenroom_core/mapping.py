@@ -33,8 +33,7 @@ READY, HELD, SUCCEEDED, FAILED, ABORTED, DELAYED = (int(state) for state in Item
 
 _FINAL: Final = frozenset({SUCCEEDED, FAILED, ABORTED})
 
-_ABORT_WAITING: Final = bytes(ABORTED if state in (READY, DELAYED) else state for state in range(256))
-_ABORT_ALL: Final = bytes(ABORTED if state in (READY, HELD, DELAYED) else state for state in range(256))
+_ABORT: Final = bytes(ABORTED if state in (READY, HELD, DELAYED) else state for state in range(256))
 
 LAST_ATTEMPT: Final = 0xFFFF
 """The largest number that an attempt can have; an item that gets there is not tried again."""
@@ -81,6 +80,7 @@ class Items:
         "_resting",
         "aborted",
         "attempts",
+        "closed",
         "failed",
         "held",
         "limit",
@@ -107,6 +107,8 @@ class Items:
         self._resting = 0
         """Items that wait out a delay."""
         self._aside: set[int] = set()
+        self.closed = False
+        """Nothing is handed out any more: what no replica holds stays as it is until the node ends."""
 
     # Reading ------------------------------------------------------------------------------------------------------
 
@@ -118,6 +120,8 @@ class Items:
     @property
     def room(self) -> int:
         """Items that could be handed out now, by count and by the node's limit; delayed ones are not counted."""
+        if self.closed:
+            return 0
         waiting = self.open - self.held - self._resting - len(self._aside)
         return waiting if self.limit is None else max(0, min(waiting, self.limit - self.held))
 
@@ -138,7 +142,9 @@ class Items:
                 yield position
 
     def waiting_until(self) -> int | None:
-        """When the first delayed item is due, milliseconds; None if none is delayed."""
+        """When the first delayed item is due, milliseconds; None if none is delayed, or none is run any more."""
+        if self.closed:
+            return None
         while self._delayed and self.states[self._delayed[0][1]] != DELAYED:
             heapq.heappop(self._delayed)
         return self._delayed[0][0] if self._delayed else None
@@ -293,15 +299,19 @@ class Items:
             self.states[item] = READY
             heapq.heappush(self._back, item)
 
-    def abort_rest(self, held: bool = False) -> None:
-        """Whatever no replica holds is not run any more; with `held`, nothing is, and late outcomes are refused."""
-        waiting = self.states.count(READY) + self.states.count(DELAYED)
-        if held:
-            waiting += self.held
-            self.held = 0
-        self.states = self.states.translate(_ABORT_ALL if held else _ABORT_WAITING)
-        self.aborted += waiting
-        self._resting = 0
+    def close(self) -> None:
+        """Hand nothing out any more. What a replica holds may still end as it will.
+
+        What waits is not aborted yet: whether a replica holds an item is not in the log, and a replay must agree.
+        """
+        self.closed = True
+
+    def abort_rest(self) -> None:
+        """The node has ended: what has not is aborted, and late outcomes are refused."""
+        self.closed = True
+        self.aborted = self.n - self.succeeded - self.failed
+        self.held = self._resting = 0
+        self.states = self.states.translate(_ABORT)
         self._back.clear()
         self._delayed.clear()
         self._aside.clear()
