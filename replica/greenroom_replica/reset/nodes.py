@@ -116,7 +116,10 @@ class MappingNode(Node):
         return dict_body(self.target)
 
     def peek(self) -> dict[Any, Any]:
-        return dict.copy(self.target)
+        if type(self.target) is dict or not _has_own_iter(type(self.target)):
+            return dict.copy(self.target)
+        # dict.copy would go through what the subclass overrides.
+        return dict(zip(dict.keys(self.target), dict.values(self.target), strict=True))
 
     def changed(self) -> bool:
         target, saved = self.target, self.saved
@@ -363,6 +366,13 @@ def attributes_that_differ(name: str, now: dict[str, Any], kept: dict[str, Any])
         return [f"{name}.{key}" for key in compress(kept, map(is_not, now.values(), kept.values()))]
     differing = compress(kept, map(is_not, map(now.get, kept, repeat(_NOWHERE)), kept.values()))
     return [f"{name}.{key}" for key in chain(differing, [key for key in now if key not in kept])]
+
+
+def _has_own_iter(kind: type) -> bool:
+    for base in type.__getattribute__(kind, "__mro__"):
+        if "__iter__" in type.__getattribute__(base, "__dict__"):
+            return base is not dict
+    return False
 
 
 def merge(kept: dict[Any, Any], before: dict[Any, Any], now: dict[Any, Any]) -> dict[Any, Any]:

@@ -37,7 +37,7 @@ def space_of(target: object) -> dict[Any, Any] | None:
     for kind in mro_of(type(target)):
         found = type.__getattribute__(kind, "__dict__").get("__dict__", MISSING)
         if found is not MISSING:
-            space = found.__get__(target) if type(found) is GetSetDescriptorType else None
+            space = found.__get__(target) if type(found) in (GetSetDescriptorType, MemberDescriptorType) else None
             return space if type(space) is dict else None
     return None
 

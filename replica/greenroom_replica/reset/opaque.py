@@ -33,9 +33,11 @@ class Opaque(NamedTuple):
     name: str
     kind: str
     why: str
-    """``large``, ``many``, ``iterator``, ``file`` or ``library``."""
+    """``large``, ``many``, ``iterator``, ``file``, ``unreadable`` or ``library``."""
     size: int = 0
     """Bytes for ``large``, objects for ``many``."""
+    error: str = ""
+    """What it raised, for ``unreadable``."""
 
 
 def judge(name: str, value: object) -> Opaque | None:
@@ -107,6 +109,11 @@ def sentences(found: Iterable[Opaque]) -> list[str]:
                 f"{item.name} ({item.kind}) is an open file, which calls share with its position; open it inside the task, "
                 f"or {_REMEDY}"
             )
+        elif item.why == "unreadable":
+            said.append(
+                f"{item.name} ({item.kind}) cannot be looked into ({item.error}) and is not checked between calls; "
+                f"make it inside the task, or run with isolation='fork'"
+            )
         else:
             libraries.append(item)
     if libraries:
@@ -127,3 +134,8 @@ def _library_sentence(items: list[Opaque]) -> str:
 def too_many(name: str, value: Any) -> Opaque:
     """Say that a global reaches more objects than are worth comparing."""
     return Opaque(name, type(value).__qualname__, "many", MOST_NODES)
+
+
+def unreadable(name: str, value: object, error: Exception) -> Opaque:
+    """Say that an object could not be copied."""
+    return Opaque(name, type(value).__qualname__, "unreadable", error=type(error).__name__)

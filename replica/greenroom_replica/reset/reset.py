@@ -82,14 +82,16 @@ class Reset:
 
     @contextmanager
     def importing(self, bundle_id: str) -> Iterator[None]:
-        """Import a bundle's modules in here: what the import does to the process becomes this bundle's baseline.
+        """Import a bundle's modules in here: what happens to the process becomes this bundle's baseline.
 
-        It starts from the process as it was before any bundle; modules that are adopted meanwhile are walked at the end.
+        It starts from the process as it was before any bundle (or as this bundle had it), so that the bundle's own
+        ``sys.path`` and folder are set in here too. Modules that are adopted meanwhile are walked at the end.
         """
         if self._importing or self._calling:
             yield
             return
-        self._process.switch(self._pristine)
+        bundle = self._bundle(bundle_id)
+        self._process.switch(bundle.baseline or self._pristine)
         self._current = None
         self._ledger = ledger = Ledger(self._process)
         before = dict(ledger.reading)
@@ -101,9 +103,9 @@ class Reset:
             self._importing = self._guard.on = False
             now = {**ledger.sync(), self._process.chance.name: self._process.chance.read()}
             SEEDS.end()
-            bundle = self._bundle(bundle_id)
             before[self._process.chance.name] = {}
-            bundle.baseline = merge_into(self._pristine, ledger.changes(before, now))
+            # Libraries that were imported on the way have already put what they did into what this starts from.
+            bundle.baseline = merge_into(bundle.baseline or self._pristine, ledger.changes(before, now))
             self._ledger = None
             self._settle_in()
 
@@ -195,12 +197,12 @@ class Reset:
         """Restore everything; None for a call that left nothing to tell."""
         self._guard.on = self._exits.noting = False
         taken = perf_counter() - self._started
+        quick = mine = False
         try:
-            quick = False
             if (
                 taken < LONG
                 and (quick := self._process.quick())
-                and self._watch.clean()
+                and (mine := self._watch.clean())
                 and self._rows.clean()
                 and _count() == self._threads.expected
                 and len(sys.modules) == self._modules
@@ -211,7 +213,7 @@ class Reset:
                 self._calling = False
                 self._calls += 1
                 return self._count_descriptors() if not self._calls % _EVERY else None
-            return self._settle(taken, quick)
+            return self._settle(taken, quick, mine)
         except BaseException as error:  # A cancel that came too late, or a fault of ours: never the runner's end.
             return self._settle_again(taken, error)
 
@@ -239,16 +241,18 @@ class Reset:
         values = self._context_values
         return len(now) == len(values) and (not values or all(map(is_, now.values(), values)))
 
-    def _settle(self, taken: float, quick: bool) -> Report | None:
+    def _settle(self, taken: float, quick: bool, mine: bool) -> Report | None:
         """Do all that is not the hot path."""
         report = Report()
         deep = taken >= LONG
         if deep or _count() != self._threads.expected or (taken >= SHORT and self._children.any()):
             self._look_for_strays(report)
+            quick = mine = False  # What they did meanwhile counts as well.
         if self._exits.pending:
             report.sentences += self._exits.run()
+            quick = mine = False
         grown = self._figures(report, taken) if deep else 0
-        self._restore(report, taken if deep else 0.0, grown, quick)
+        self._restore(report, taken if deep else 0.0, grown, quick, mine)
         self._calling = False
         return report if report else None
 
@@ -257,22 +261,22 @@ class Reset:
         if self._children.sweep(report) and threads:
             report.must_retire("threads and processes outlived their call, and may start each other again")
 
-    def _restore(self, report: Report, taken: float, grown: int, quick: bool) -> None:
+    def _restore(self, report: Report, taken: float, grown: int, quick: bool, mine: bool) -> None:
         """Put back user state, then the process; once more for what finalizers of the dropped values did."""
-        bundle, process, watch, rows_watch = self._current, self._process, self._watch, self._rows
-        for _ in range(2):
-            if bundle is not None and (taken or not watch.clean()):
+        bundle, process, watch = self._current, self._process, self._watch
+        for _ in range(3):
+            if bundle is not None and not mine:
                 dirty = watch.dirty()
                 bundle.restore(dirty, report, taken, grown)
                 watch.rearm(dirty)
-            if taken or not quick or not rows_watch.clean():
+            rows = taken > 0 or not quick or not self._rows.clean()
+            if rows:
                 self._restore_rows(report, quick, everything=taken > 0)
-                rows_watch = self._rows
             if not self._context_clean():
                 self._restore_context()
-            if watch.clean() and rows_watch.clean():
+            if watch.clean() and not (rows and not self._rows.clean()):
                 break
-            taken, quick = 0.0, process.quick()
+            taken, quick, mine = 0.0, process.quick(), False
         if len(sys.modules) != self._modules:
             process.chance.discover()
             self._modules = len(sys.modules)
@@ -319,7 +323,7 @@ class Reset:
         """Try once more after an interruption; a second failure retires the runner."""
         report = Report()
         try:
-            self._restore(report, 0.0, 0, False)
+            self._restore(report, 0.0, 0, quick=False, mine=False)
         except BaseException as again:
             error = again
             report.must_retire(f"the reset failed: {type(error).__name__}: {error}")

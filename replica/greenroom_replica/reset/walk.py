@@ -39,7 +39,7 @@ from greenroom_replica.reset.objects import (
     slots_of,
     space_of,
 )
-from greenroom_replica.reset.opaque import LARGEST, MOST_NODES, Opaque, judge, size_of_buffer, too_many
+from greenroom_replica.reset.opaque import LARGEST, MOST_NODES, Opaque, judge, size_of_buffer, too_many, unreadable
 from greenroom_replica.reset.special import (
     BufferNode,
     DispatchNode,
@@ -109,7 +109,11 @@ class Walk:
         nodes, met = len(self.nodes), len(self._met)
         self._stack.append((value, parent, label))
         while self._stack:
-            self._visit(*self._stack.pop())
+            item, owner, name = self._stack.pop()
+            try:
+                self._visit(item, owner, name)
+            except Exception as error:  # An object that cannot even be copied is said to be unchecked, not the end.
+                self.opaque.append(unreadable(f"{owner.name if owner else ''}{name}", item, error))
             if len(self.nodes) - nodes > MOST_NODES:
                 del self.nodes[nodes:]
                 for key in list(self._met)[met:]:
