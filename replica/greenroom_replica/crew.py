@@ -265,6 +265,10 @@ class Crew:
             handle.forget_ended_stops()
         if not len(handle.hand):
             self.roster.emptied(handle)
+        self.check_idle()
+
+    def check_idle(self) -> None:
+        """If nothing is left to do, say so, and use the time."""
         if not self.is_busy:
             self.warmth.reload()
             self.port.idle()

@@ -119,6 +119,7 @@ class Roster:
         """A runner is ready."""
         handle.is_up, handle.first_rss = True, int(figures.get("rss", 0))
         self._failed_starts = 0
+        self._crew.check_idle()
 
     def learn(self, handle: RunnerHandle, bundle: str, libraries: tuple[str, ...]) -> None:
         """A bundle's libraries are known: fresh runners for it come from a template from now on."""
@@ -233,8 +234,7 @@ class Roster:
             self.warm = None
             self._after_warm(handle, ending)
         crew.dispatch()
-        if not crew.is_busy:
-            crew.port.idle()
+        crew.check_idle()
 
     def child_died(self, handle: RunnerHandle, serial: int, code: int) -> None:
         """The child that was forked for a call has died without an outcome."""

@@ -35,6 +35,7 @@ class Runner:
         self._workshop = workshop
         self._stopper = stopper
         self._calls = Calls(place.page, place.sock, place.output, self._stopper, workshop, self.prepare)
+        place.own_loop = self._calls.loop
         self._definitions: dict[bytes, bytes] = {}
         self._callees: dict[bytes, Callee] = {}
         self._lanes: dict[tuple[bytes, str, str], Lane] = {}
@@ -113,6 +114,8 @@ class Runner:
             if calls.retire is not None:
                 calls.say(talk.Retire(calls.retire))
                 calls.retire = None
+        if gone := self._workshop.gone():
+            calls.say(talk.Entries([], gone))
 
     @staticmethod
     def calls_of(order: talk.Run, lane: Lane) -> Iterator[tuple[int, Lane, bytes, int, int]]:

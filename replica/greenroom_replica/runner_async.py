@@ -262,13 +262,14 @@ class Coroutines:
                 result = await result
             step = Cause.RESULT
             status, body = 0, callee.encode(result)
+            self._calls.workshop.part(callee, extras)
             if call.why is not None and call.asked:
                 status, body = interrupted(callee, None, call.why)
         except BaseException as error:
+            self._calls.workshop.quit(callee)
             status, body = raised(callee, error, step, call.why or self._calls.stopper.stopped(call.serial))
         if callee.warnings:
             extras["warnings"], callee.warnings[:] = list(callee.warnings), ()
-        self._calls.workshop.part(callee, extras)
         context.close()
         if len(self._running) == 1:
             await self._settle(callee, extras)

@@ -164,6 +164,8 @@ class Calls:
             inside.run(set_current, context)
             step = _AT_INPUT
             inputs = callee.decode(payload)
+            if (known := self.workshop.call) is not None:
+                known.inputs = inputs
             step = _AT_USER
             words[PHASE] = _USER
             if callee.is_async:
@@ -227,7 +229,7 @@ class Calls:
         if callee is not None:
             usual = callee.usual
             callee.usual = duration if usual == 1 << 62 else (7 * usual + duration) >> 3
-            retire = self.workshop.end(callee, extras)
+            retire = self.workshop.end(callee, extras, duration)
             if retire is not None:
                 self.retire = retire
             if is_last and (told := self.workshop.telemetry()):

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from typing import Any, Final
 
+from greenroom.caching.errors import EntryChanged
 from greenroom.context import CallCancelled
 from greenroom.errors import CallExited, CallTimedOut
 from greenroom_core.failure import Cause, Failure
@@ -40,7 +41,7 @@ def raised(callee: Callee | None, error: BaseException, step: Cause, stopped: st
         error = error.__cause__ or error
     if isinstance(error, SystemExit) and step is Cause.USER and callee is not None:
         return _left(callee, error)
-    cause = cause_of(error) if step is Cause.USER else step
+    cause = cause_of(error) if step is Cause.USER or isinstance(error, EntryChanged) else step
     failure = describe(error, cause, paths_of(callee))
     if cause is Cause.MEMORY:
         failure = _with_details(failure, peak=usage()[1])

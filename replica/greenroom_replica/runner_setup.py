@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import faulthandler
 import mmap
@@ -10,7 +11,7 @@ import signal
 import socket
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
@@ -95,10 +96,15 @@ class Place:
         faulthandler.register(DUMP_SIGNAL, file=crash, all_threads=False)
         _fresh_main()
         self._environment()
+        self.own_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
         self.forking_call = False
         """Whether a fork happens right now that shall stay a runner: `isolation="fork"`."""
         self._mask: set[signal.Signals] = set()
         os.register_at_fork(before=self._before_fork, after_in_parent=self._after_fork, after_in_child=self._in_child)
+
+    def run_async(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine of user code outside of calls, on the runner's own loop; `own_loop` gives that."""
+        return self.own_loop().run_until_complete(coroutine)
 
     def _environment(self) -> None:
         config = self.settings.config

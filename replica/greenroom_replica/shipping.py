@@ -87,8 +87,7 @@ class Shipping:
             log["rest"] = told
         self.held = [call for call in self.held if call not in calls]
         self._crew.port.outcomes(built._replace(body=outcomes._replace(extras=extras).pack()))
-        if not self._crew.is_busy:
-            self._crew.port.idle()
+        self._crew.check_idle()
 
     def _put(self, rests: dict[int, Rest]) -> dict[str, dict[str, Any]]:
         from greenroom_replica.workshops import make_store

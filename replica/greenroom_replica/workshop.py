@@ -81,6 +81,10 @@ class Callee:
 class Workshop(Protocol):
     """The user's code and what is kept and undone around it. One for each runner."""
 
+    call: Any
+    """The call that runs, as the actor cache knows it: its `inputs` are set once they are decoded. None where that is
+    of no interest."""
+
     def prepare(self, definition: Definition) -> Callee:
         """Fetch and import what a definition names.
 
@@ -117,12 +121,16 @@ class Workshop(Protocol):
         """One of them has ended; called in its own context."""
         ...
 
+    def quit(self, callee: Callee) -> None:
+        """One of them has failed; called in its own context."""
+        ...
+
     def settle(self, callee: Callee, extras: dict[str, Any]) -> str | None:
         """None of them runs any more: what they changed is undone. Otherwise like `end`."""
         ...
 
-    def end(self, callee: Callee, extras: dict[str, Any]) -> str | None:
-        """A call has ended: what it changed is undone. Notes what is worth telling in `extras`.
+    def end(self, callee: Callee, extras: dict[str, Any], took: int) -> str | None:
+        """A call has ended after `took` ns: what it changed is undone. Notes what is worth telling in `extras`.
 
         Returns:
             Why this process should take no more calls; None where it may.
@@ -131,6 +139,10 @@ class Workshop(Protocol):
 
     def telemetry(self) -> list[Mapping[str, Any]]:
         """What the actor cache did since the last time, and empties it."""
+        ...
+
+    def gone(self) -> list[list[str]]:
+        """Entries that went and that `telemetry` did not tell of: `[loader, key digest, why]` of each."""
         ...
 
     def entries(self) -> list[Mapping[str, Any]]:

@@ -6,15 +6,17 @@ import contextvars
 import hashlib
 import inspect
 import os
+import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
-from greenroom import compat
 from greenroom.blobs import LocalBlobs
+from greenroom.caching import use_store as use_cache
 from greenroom.context import Context
 from greenroom.errors import GreenroomError
 from greenroom.files import use_store
@@ -25,14 +27,20 @@ from greenroom_core.failure import Cause
 from greenroom_protocol.bundle import BadManifest, Manifest
 from greenroom_protocol.calls import Definition
 from greenroom_replica.bundles import Active, BundleFailed, Bundles, ImportFailed
+from greenroom_replica.cache import ReplicaCache
+from greenroom_replica.cache_files import BundleView
 from greenroom_replica.config import ReplicaConfig
-from greenroom_replica.reset import Report, Reset
+from greenroom_replica.reset import Owner, Report, Reset
 from greenroom_replica.runner_failures import Paths
 from greenroom_replica.runner_setup import Place, RunnerSettings
 from greenroom_replica.workshop import Callee, Elsewhere, NotReady, Workshop
 
 if TYPE_CHECKING:
     from greenroom.blobs import BlobStore
+    from greenroom.caching.calls import Call
+
+NOT_SHORT: Final = 100_000
+"""Nanoseconds of a call from which on it may have made files: opening one takes a good part of that."""
 
 LONGEST_TEMPLATE: Final = 500
 """Modules that a template is asked to import."""
@@ -42,12 +50,38 @@ _BY_VALUE: Final = "<greenroom task>"
 
 
 class Code:
-    """A bundle as definitions use it: its modules, and the name under which the reset knows it."""
+    """A bundle as definitions use it: its modules, and the names under which reset and cache know it."""
 
     def __init__(self, name: str, active: Active | None, cwd: str) -> None:
         self.name = name
         self.active = active
         self.cwd = cwd
+        self.view: BundleView | None = None
+
+
+class _Ownership:
+    """Has the reset own what loads make, and knows which files those are."""
+
+    def __init__(self, reset: Reset) -> None:
+        self._reset = reset
+        self._owners: list[Owner] = []
+
+    @contextmanager
+    def owned(self, name: str = "entry") -> Iterator[Owner]:
+        """Around a load."""
+        with self._reset.owned(name) as owner:
+            yield owner
+        self._owners.append(owner)
+
+    def release(self, owner: Owner) -> list[str]:
+        """The entry has gone."""
+        if owner in self._owners:
+            self._owners.remove(owner)
+        return self._reset.release(owner)
+
+    def holds(self, folder: str) -> bool:
+        """Whether an entry owns something in a folder."""
+        return any(path.startswith(folder) for owner in self._owners for path in owner.files)
 
 
 class RealWorkshop:
@@ -68,10 +102,21 @@ class RealWorkshop:
         tree = Path(place.work) / "tree"
         self._bundles = Bundles(tree, _Blobs(self._store), codes=_codes(config), on_import=self._imported)
         self._reset = Reset([place.tmp, place.work])
+        self._ownership = _Ownership(self._reset)
+        self._said: list[str] = []
+        self._cache = ReplicaCache(
+            memory=config.cache_memory,
+            gpu_memory=config.cache_gpu_memory,
+            ownership=self._ownership,
+            run_async=place.run_async,
+            tell=self._said.append,
+        )
+        use_cache(self._cache)
         self._codes: dict[str, Code] = {}
         self._current: Code | None = None
         self._warned: set[str] = set()
-        self._pending: list[str] = []
+        self.call: Call | None = None
+        """The call that runs, as the cache knows it."""
 
     # Getting ready --------------------------------------------------------------------------------------------------
 
@@ -113,15 +158,27 @@ class RealWorkshop:
         self._reset.forget(code.name)
         with self._reset.importing(code.name):
             self._current = code
-            if definition.options.get("alias") and not compat.is_installed():
-                compat.install()  # Part of what this code's calls start from, as its imports are.
             if manifest is None or definition.bundle is None:
                 os.chdir(self._place.work)
             else:
                 code.active = self._bundles.activate(definition.bundle, manifest, origin)
-                os.chdir(code.active.stand(code.cwd))
+                here = code.active.stand(code.cwd)
+                os.chdir(here)
+                files = {file.path: file.digest for file in manifest.files}
+                code.view = BundleView(code.name, (str(code.active.folder), origin), files=files)
+                self._forget_others()
+            self._cache.switch_bundle(code.view)
             self._codes[code.name] = code
             return code, self._open(definition, code)
+
+    def _forget_others(self) -> None:
+        """Bundles that had to make room are forgotten everywhere."""
+        held = self._bundles.held
+        for name, code in list(self._codes.items()):
+            if code.active is not None and code.active not in held:
+                del self._codes[name]
+                self._reset.forget(name)
+                self._cache.forget_bundle(name)
 
     def _manifest(self, bundle: str) -> Manifest:
         try:
@@ -152,7 +209,6 @@ class RealWorkshop:
     def _callee(self, definition: Definition, fn: Callable[..., Any], interface: Interface, code: Code) -> Callee:
         store = self._store
         warnings: list[str] = []
-        encode = partial(interface.encode_outputs, store=store, warn=warnings.append)
         varying = _reader(interface, definition.params, store)
         decode = varying
         if definition.bound:
@@ -161,6 +217,11 @@ class RealWorkshop:
 
             def decode(payload: bytes) -> Mapping[str, Any]:
                 return {**bound(values), **varying(payload)}  # Anew for each call: a list could be changed by one.
+
+        def encode(result: Any) -> bytes:
+            body = interface.encode_outputs(result, store, warnings.append)
+            self._leave_cache()
+            return body
 
         folders = {}
         if code.active is not None:
@@ -185,7 +246,71 @@ class RealWorkshop:
         code: Code = callee.bundle
         if self._current is not code:
             self._enter(code)
-        return self._reset.before(code.name, callee.environment)
+        inside = self._reset.before(code.name, callee.environment)
+        self.call = inside.run(self._cache.begin_call, _address(context))
+        return inside
+
+    def _leave_cache(self) -> None:
+        """The call uses no entry any more.
+
+        Raises:
+            EntryChanged: It has changed one that is frozen.
+        """
+        call, self.call = self.call, None
+        if call is not None:
+            telemetry = self._cache.end_call(call)
+            if telemetry is not None and telemetry.errors:
+                raise telemetry.errors[0]
+
+    def end(self, callee: Callee, extras: dict[str, Any], took: int) -> str | None:
+        """Undo what the call left behind, and tell what is worth telling."""
+        if self.call is not None:  # It failed before it had a result.
+            call, self.call = self.call, None
+            self._cache.end_call(call)
+        report = self._reset.check_strays() if callee.definition.isolation == "none" else self._reset.after()
+        if took > NOT_SHORT:
+            self._remove_files()
+        if report is None and not self._said and callee.bundle.name in self._warned:
+            return None
+        return self._tell(callee, report, extras)
+
+    def _tell(self, callee: Callee, report: Report | None, extras: dict[str, Any]) -> str | None:
+        sentences, self._said[:] = list(self._said), ()
+        name = callee.bundle.name
+        if name not in self._warned:
+            self._warned.add(name)
+            if callee.definition.isolation == "reset":
+                sentences += self._reset.not_checked(name)
+        if report is not None:
+            sentences += [str(one) for one in report.costly] + report.sentences
+            if report.leaks:
+                extras["leaks"] = dict(report.leaks)
+            if report.restored:
+                extras["restored"] = list(report.restored)
+        if sentences:
+            extras["warnings"] = [*extras.get("warnings", ()), *sentences]
+        return report.reason if report is not None and report.retire else None
+
+    def _remove_files(self) -> None:
+        """Remove what calls have downloaded, save what entries own."""
+        try:
+            names = os.listdir(self._files)
+        except OSError:
+            return
+        for name in names:
+            folder = os.path.join(self._files, name)
+            if not self._ownership.holds(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _enter(self, code: Code) -> None:
+        """Switch to code that lives here."""
+        self._current = code
+        active = code.active
+        if active is not None and self._bundles.current is not active:
+            self._bundles.activate(active.hash, active.manifest, active.origin)
+        self._cache.switch_bundle(code.view)
+
+    # Calls that run at once -----------------------------------------------------------------------------------------
 
     def open(self, callee: Callee) -> contextvars.Context:
         """Calls that run at once are about to start."""
@@ -196,63 +321,54 @@ class RealWorkshop:
 
     def join(self, callee: Callee, context: Context) -> None:
         """One of them starts."""
+        self._cache.begin_call(_address(context))
 
     def part(self, callee: Callee, extras: dict[str, Any]) -> None:
-        """One of them has ended."""
+        """One of them has ended.
+
+        Raises:
+            EntryChanged: It has changed an entry that is frozen.
+        """
+        telemetry = self._cache.end_call()
+        if telemetry is not None and telemetry.errors:
+            raise telemetry.errors[0]
+
+    def quit(self, callee: Callee) -> None:
+        """One of them has failed."""
+        self._cache.end_call()
 
     def settle(self, callee: Callee, extras: dict[str, Any]) -> str | None:
         """None of them runs any more."""
-        return self.end(callee, extras)
-
-    def _enter(self, code: Code) -> None:
-        """Switch to code that lives here."""
-        self._current = code
-        active = code.active
-        if active is not None and self._bundles.current is not active:
-            self._bundles.activate(active.hash, active.manifest, active.origin)
-
-    def end(self, callee: Callee, extras: dict[str, Any]) -> str | None:
-        """Undo what the call left behind, and tell what is worth telling."""
-        report = self._reset.check_strays() if callee.definition.isolation == "none" else self._reset.after()
-        if report is None and callee.bundle.name in self._warned:
-            return None
-        return self._tell(callee, report, extras)
-
-    def _tell(self, callee: Callee, report: Report | None, extras: dict[str, Any]) -> str | None:
-        sentences: list[str] = []
-        name = callee.bundle.name
-        if name not in self._warned:
-            self._warned.add(name)
-            if callee.definition.isolation == "reset":
-                sentences += self._reset.not_checked(name)
-        if report is not None:
-            wire = report.to_wire()
-            sentences += [str(one) for one in report.costly] + report.sentences
-            if report.leaks:
-                extras["leaks"] = dict(report.leaks)
-            if report.restored:
-                extras["restored"] = wire["restored"]
-        if sentences:
-            extras["warnings"] = [*extras.get("warnings", ()), *sentences]
-        return report.reason if report is not None and report.retire else None
+        return self.end(callee, extras, NOT_SHORT + 1)
 
     # The actor cache ------------------------------------------------------------------------------------------------
 
     def telemetry(self) -> list[Mapping[str, Any]]:
         """What the actor cache did."""
-        return []
+        return self._cache.telemetry()
+
+    def gone(self) -> list[list[str]]:
+        """Entries that went, and were not told of otherwise."""
+        return self._cache.gone()
 
     def entries(self) -> list[Mapping[str, Any]]:
         """What it holds."""
-        return []
+        return self._cache.entries()
 
     def prewarm(self, callee: Callee, recipes: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
         """Load entries by recipe."""
-        return []
+        code: Code = callee.bundle
+        inside = self._reset.before(code.name, callee.environment)
+        try:
+            find = code.active.module if code.active is not None else None
+            return list(inside.run(self._cache.prewarm, recipes, find))
+        finally:
+            self._reset.after()
+            self._remove_files()
 
     def evict(self, loader: str, key: str) -> list[list[str]]:
         """Drop entries."""
-        return []
+        return self._cache.evict(loader, key)
 
     # Life -----------------------------------------------------------------------------------------------------------
 
@@ -261,7 +377,8 @@ class RealWorkshop:
         self._reset.reseed_after_fork()
 
     def close(self) -> None:
-        """The runner ends."""
+        """The runner ends: its entries hear of it."""
+        self._cache.close()
 
 
 class _Blobs:
@@ -277,6 +394,11 @@ class _Blobs:
     def blob_path(self, digest: str) -> Path:
         """A file that holds them."""
         return self._store.path(digest)
+
+
+def _address(context: Context) -> str:
+    where = context._surroundings
+    return f"{where.execution.name}/{where.node}/{context.item}"
 
 
 def make_store(config: ReplicaConfig, cache: str) -> BlobStore:

@@ -24,6 +24,7 @@ class PlainWorkshop:
 
     def __init__(self) -> None:
         self._told: list[Mapping[str, Any]] = []
+        self.call = None
 
     def prepare(self, definition: Definition) -> Callee:
         assert definition.pickled is not None
@@ -59,11 +60,16 @@ class PlainWorkshop:
 
     def part(self, callee: Callee, extras: dict[str, Any]) -> None: ...
 
+    def quit(self, callee: Callee) -> None: ...
+
+    def gone(self) -> list[list[str]]:
+        return []
+
     def settle(self, callee: Callee, extras: dict[str, Any]) -> str | None:
         extras["settled"] = True
         return None
 
-    def end(self, callee: Callee, extras: dict[str, Any]) -> str | None:
+    def end(self, callee: Callee, extras: dict[str, Any], took: int) -> str | None:
         return None
 
     def telemetry(self) -> list[Mapping[str, Any]]:

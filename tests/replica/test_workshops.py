@@ -10,7 +10,8 @@ from typing import Any
 from greenroom.blobs import LocalBlobs
 from greenroom.bundling import Bundle, make_bundle
 from greenroom_core.failure import Cause
-from greenroom_protocol.calls import Definition, Status
+from greenroom_protocol import frames
+from greenroom_protocol.calls import Definition, Outcomes, Status
 from tests.replica.conftest import Rig
 from tests.replica.fake_hub import define
 
@@ -182,3 +183,85 @@ async def test_a_function_by_value_is_called(rig: Rig) -> None:
     outcomes = await rig.hub.map(define(work, isolation="reset"), [1, 2, 3])
 
     assert [outcome.value for outcome in outcomes] == [1, 1, 1]
+
+
+LOADER = """
+    import os
+    import time
+
+    from greenroom.actor_cache import actor_cache
+
+    @actor_cache
+    def load(state: int) -> dict:
+        time.sleep(0.1)
+        return {"state": state, "loaded_in": os.getpid()}
+
+    def work(n: int) -> list[int]:
+        model = load(state=n % 2)
+        return [model["state"], os.getpid()]
+
+    def crash(n: int) -> int:
+        os._exit(n)
+"""
+
+
+async def test_entries_are_kept_between_calls_and_told(rig: Rig) -> None:
+    """
+    A loader runs once for each key; every result message says what its calls did with the cache.
+    """
+    project = await started(rig)
+    project.write("flow.py", LOADER)
+
+    outcomes = await rig.hub.map(project.define("flow.py", "work"), list(range(60)))
+
+    assert [outcome.value[0] for outcome in outcomes] == [n % 2 for n in range(60)]
+    rows = [row for result in rig.hub.results for row in Outcomes.unpack(result.body).cache]
+    assert sum(row["misses"] for row in rows) == 2
+    assert sum(row["hits"] for row in rows) == 58
+    loads = [row for row in rows if row["misses"]]
+    assert all(row["load_ms"] >= 100 and row["loaded_by"].startswith("e/") for row in loads)
+
+
+async def test_lost_entries_come_back_by_themselves(rig: Rig) -> None:
+    """
+    After a crash the hub hears that entries are gone, and then that the replica has loaded them again.
+    """
+    project = await started(rig)
+    project.write("flow.py", LOADER)
+    await rig.hub.map(project.define("flow.py", "work"), list(range(10)))
+
+    await rig.hub.assign(project.define("flow.py", "crash"), [3])
+
+    changes = await rig.hub.until(lambda: _changes(rig, loaded=2))
+    assert {key for key, _ in changes["gone"]} == {key for key, _ in changes["loaded"]}
+    rows = len(rig.hub.results)
+    outcomes = await rig.hub.map(project.define("flow.py", "work"), list(range(10)))
+    assert all(outcome.value[0] == n % 2 for n, outcome in enumerate(outcomes))
+    later = [row for result in rig.hub.results[rows:] for row in Outcomes.unpack(result.body).cache]
+    assert sum(row["misses"] for row in later) == 0
+
+
+def _changes(rig: Rig, loaded: int) -> dict[str, list[tuple[str, str]]] | None:
+    told = rig.hub.of(frames.Cache)
+    found = {
+        "loaded": [(entry["key"], entry["loader"]) for message in told for entry in message.loaded],
+        "gone": [(entry[1], entry[0]) for message in told for entry in message.gone],
+    }
+    return found if len(found["loaded"]) >= loaded else None
+
+
+async def test_entries_are_evicted_on_demand(rig: Rig) -> None:
+    """
+    The hub may drop entries: it hears which went, and the next call loads again.
+    """
+    project = await started(rig)
+    project.write("flow.py", LOADER)
+    await rig.hub.map(project.define("flow.py", "work"), list(range(4)))
+
+    await rig.hub.send("r1", frames.Evict("flow:load", ""))
+
+    gone = await rig.hub.until(lambda: [entry for message in rig.hub.of(frames.Cache) for entry in message.gone])
+    assert [entry[0] for entry in gone] == ["flow:load"] * 2
+    await rig.hub.call(project.define("flow.py", "work"), 1)
+    rows = [row for result in rig.hub.results for row in Outcomes.unpack(result.body).cache]
+    assert sum(row["misses"] for row in rows) == 3
