@@ -15,12 +15,13 @@
 Every public name is imported when it is first used: `import greenroom` costs next to nothing, on replicas too.
 """
 
-from __future__ import annotations
-
 import sys
-from typing import TYPE_CHECKING, Any, Final
+
+TYPE_CHECKING = False  # As `typing` has it, whose import would cost more than this module.
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from greenroom.accelerators import BaseAccelerator as BaseAccelerator
     from greenroom.accelerators import GPUAccelerator as GPUAccelerator
     from greenroom.actor_cache import actor_cache as actor_cache
@@ -75,7 +76,7 @@ if TYPE_CHECKING:
     from greenroom.workflow import WorkflowFailurePolicy as WorkflowFailurePolicy
     from greenroom.workflow import workflow as workflow
 
-_HOMES: Final = {
+_HOMES = {
     "accelerators": "BaseAccelerator GPUAccelerator",
     "actor_cache": "actor_cache",
     "client": "AsyncClient Client run",
@@ -107,7 +108,7 @@ _HOMES: Final = {
 }
 """Modules, and the public names that they define."""
 
-_HOME_OF: Final = {name: module for module, names in _HOMES.items() for name in names.split()}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names.split()}
 
 __all__ = [
     "ActorEnvironment",
@@ -166,14 +167,16 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    module = _HOME_OF.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
+if not TYPE_CHECKING:  # Checkers know the names by the imports above, and no others.
 
-    value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
-    return value
+    def __getattr__(name: str) -> object:
+        module = _HOME_OF.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        value = globals()[name] = getattr(import_module(f"{__name__}.{module}"), name)
+        return value
 
 
 def __dir__() -> list[str]:
@@ -183,7 +186,7 @@ def __dir__() -> list[str]:
 class _Package(type(sys)):  # type: ignore[misc]
     """This package: where a function and its module have one name (`task`, `workflow`), the name is the function's."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: "Any") -> None:
         # The import system sets every submodule as an attribute of its package.
         if not (name in _HOME_OF and isinstance(value, type(sys))):
             super().__setattr__(name, value)

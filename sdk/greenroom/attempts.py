@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import time
-from collections.abc import Awaitable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Awaitable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -128,7 +128,7 @@ class Attempt:
                 return copy_context().run(lay_out, task, inputs)
         function = task._stand_in or task.function
         if task.is_async and task._stand_in is None:
-            return (yield _limited(_in_scope(function(**inputs)), limit))
+            return (yield _limited(in_scope(function(**inputs)), limit))
         with deadline(limit):
             result = copy_context().run(function, **inputs)
         if inspect.isawaitable(result):  # A plain function around a coroutine function.
@@ -176,7 +176,7 @@ class Attempt:
         error.add_note(f"Error encountered while executing '{self.task.name}':\n  {error}\n{told}")
 
 
-async def _in_scope(coroutine: Coroutine[Any, Any, Any]) -> Any:
+async def in_scope(coroutine: Awaitable[Any]) -> Any:
     """Run the body of an async task: the calls that it makes start at once, and end with it."""
     from greenroom.eager import awaited
 

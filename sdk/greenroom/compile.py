@@ -304,16 +304,13 @@ def _reference(task: Task[Any, Any], bundle: Bundle | None, imported: bool) -> t
 
 def is_at_its_name(task: Task[Any, Any]) -> bool:
     """Whether who imports the task's module and follows its name finds this task, or its last definition."""
-    function = task.function
-    qualname = getattr(function, "__qualname__", "<")
+    qualname = getattr(task.function, "__qualname__", "<")
     if "<" in qualname:
         return False
-    found = find(function.__module__, qualname)
-    while found is not None and found is not function:
-        if isinstance(found, Task):
-            return found.name == task.name
-        found = getattr(found, "__wrapped__", None)
-    return found is function and not hasattr(function, "__wrapped__")
+    found = find(task.function.__module__, qualname)
+    if isinstance(found, Task):
+        return found.name == task.name
+    return found is task.function and task.is_plain  # `made = task(function)`: the function itself does as well.
 
 
 def _plan(plan: LaunchPlan, store: BlobStore, here: bool) -> core.Plan:

@@ -9,9 +9,10 @@ from greenroom import building
 from greenroom.building import Builder, Compiled, Wire
 from greenroom.calls import wire
 from greenroom.conditions import Conditional, close
-from greenroom.definition_errors import BadArgument, UnknownArgument, WrongOutputs
+from greenroom.definition_errors import BadArgument, UnknownArgument, WrongOutputs, WrongPlace
 from greenroom.interfaces import from_types
-from greenroom.lines import caller
+from greenroom.lines import caller, caller_module
+from greenroom.naming import find, place_of
 from greenroom.nodes import Node
 from greenroom.promises import Promise, promises_in
 from greenroom.workflow import WorkflowBase, failure_handler
@@ -42,6 +43,7 @@ class ImperativeWorkflow(WorkflowBase):
             raise BadArgument("ImperativeWorkflow", "name", name, 'text, like "my.workflow"')
         self.name = name
         self.line = caller()
+        self._module = caller_module()
         self.failure_policy = failure_policy or FailurePolicy.FAIL_IMMEDIATELY
         self.interruptible = interruptible
         self.inputs: dict[str, Promise] = {}
@@ -181,6 +183,12 @@ class ImperativeWorkflow(WorkflowBase):
         if args:
             raise UnknownArgument(self.name, repr(args[0]), list(self._input_types))
         return self.call((), kwargs)
+
+    def __reduce__(self) -> Any:
+        place = place_of(self, self._module)
+        if place is None:
+            raise WrongPlace(f"{self!r} is pickled", "assign it to a name at the top of a module")
+        return (find, place)
 
     def __repr__(self) -> str:
         return f"<ImperativeWorkflow {self.name}>"

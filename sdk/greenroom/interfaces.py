@@ -5,13 +5,35 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import AnnotationProblem
 from greenroom.lines import defined
 from greenroom.types import MISSING, Input, Interface, Output, TypeSpec, codec_for
 
+if TYPE_CHECKING:
+    from greenroom.blobs import BlobStore
+
 _UNIONS: Final = (typing.Union, type(int | str))
+
+
+class GraphInterface(Interface):
+    """The interface of a dynamic task: its result on a replica is a graph, which travels as such."""
+
+    @classmethod
+    def like(cls, interface: Interface) -> GraphInterface:
+        """The same inputs and outputs."""
+        inputs, outputs = list(interface.inputs.values()), list(interface.outputs.values())
+        return cls(interface.name, inputs, outputs, interface.shape, interface.named)
+
+    def encode_outputs(self, result: Any, store: BlobStore, warn: Callable[[str], None] | None = None) -> bytes:
+        """The graph, or the outputs' values where there are some already."""
+        from greenroom.building import Compiled
+        from greenroom.compile import fragment_of
+
+        return (
+            fragment_of(result, store) if isinstance(result, Compiled) else super().encode_outputs(result, store, warn)
+        )
 
 
 def interface_of(function: Callable[..., Any], name: str, pickle_untyped: bool = False) -> Interface:
@@ -114,6 +136,7 @@ def _has_fields(kind: type) -> bool:
 
 __all__ = [
     "MISSING",
+    "GraphInterface",
     "from_types",
     "interface_of",
     "mapped",

@@ -10,7 +10,8 @@ from greenroom.building import Builder, Draft
 from greenroom.calls import arguments, check, wires
 from greenroom.definition_errors import BadArgument, PlanExists, TaskArgumentRefused, UnknownArgument
 from greenroom.interfaces import output_types, tuple_name, with_defaults
-from greenroom.lines import caller
+from greenroom.lines import caller, caller_module
+from greenroom.naming import find, place_of
 from greenroom.promises import outputs_of
 from greenroom.schedules import CronSchedule, FixedRate
 from greenroom_core.graph import NodeKind
@@ -66,6 +67,7 @@ class LaunchPlan:
         self.fixed_inputs = dict(fixed_inputs or {})
         self.properties = {key: value for key, value in properties.items() if value is not None}
         self.line = caller()
+        self._module = caller_module()
         self._stand_in: Any = None
         self._check()
 
@@ -241,8 +243,20 @@ class LaunchPlan:
 
         return call_plan(self, args, kwargs)
 
+    def __reduce__(self) -> Any:
+        place = place_of(self, self._module)
+        if place is not None:
+            return (find, place)
+        return (_restored, (self.name, self.workflow, self.default_inputs, self.fixed_inputs, self.properties))
+
     def __repr__(self) -> str:
         return f"<LaunchPlan {self.name} of {self.workflow.name}>"
+
+
+def _restored(
+    name: str, workflow: WorkflowBase, defaults: Any, fixed: Any, properties: Mapping[str, Any]
+) -> LaunchPlan:
+    return LaunchPlan(name, workflow, defaults, fixed, **properties)
 
 
 def _difference(one: LaunchPlan, other: LaunchPlan) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, Final
 
 _OWN: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
@@ -13,10 +13,21 @@ _PASSED: Final = (_OWN, os.path.dirname(os.__file__) + os.sep + "functools.py", 
 
 def caller() -> str:
     """`file:line` of the innermost frame outside of Greenroom; empty where there is none."""
-    frame = sys._getframe(1)
-    while frame is not None and _is_passed(frame.f_code):
-        frame = frame.f_back  # type: ignore[assignment]
+    frame = _users_frame()
     return f"{shown(frame.f_code.co_filename)}:{frame.f_lineno}" if frame is not None else ""
+
+
+def caller_module() -> str:
+    """Name of the module of the innermost frame outside of Greenroom."""
+    frame = _users_frame()
+    return str(frame.f_globals.get("__name__", "")) if frame is not None else ""
+
+
+def _users_frame() -> FrameType | None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and _is_passed(frame.f_code):
+        frame = frame.f_back
+    return frame
 
 
 def _is_passed(code: CodeType) -> bool:

@@ -154,7 +154,7 @@ class LocalRun:
         if parent is not None:  # A plan may come from a dynamic task's graph, with all that it calls.
             known = parent.execution
             program = replace(program, plans=known.plans, tasks=known.tasks, environments=known.environments)
-        self.execution = Execution(f.ExecutionSubmitted(self.id, submission, plan=plan), program, self)
+        self.execution: Execution = Execution(f.ExecutionSubmitted(self.id, submission, plan=plan), program, self)
         self.tasks: dict[str, Task[Any, Any]] = dict(parent.tasks if parent else compiled.tasks)
         self.plans: dict[str, LaunchPlan] = dict(parent.plans if parent else compiled.plans)
         self.secrets: Mapping[str, str] = parent.secrets if parent else secrets.resolve(compiled.secrets)

@@ -33,6 +33,14 @@ def name_of(function: Any) -> str:
     return f"{module_of(function)}.{qualname.rsplit('<locals>.', 1)[-1]}"
 
 
+def place_of(entity: object, module: str) -> tuple[str, str] | None:
+    """Module and name at which something without a name of its own stands; None if no module holds it."""
+    for name, value in vars(sys.modules.get(module, object)).items():
+        if value is entity and module != "__main__":
+            return module, name
+    return None
+
+
 def find(module: str, qualname: str) -> Any:
     """What stands at `module`, `qualname` in this process; None if nothing does."""
     import importlib

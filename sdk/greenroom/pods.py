@@ -42,6 +42,11 @@ class PodTemplate:
     def __hash__(self) -> int:
         return hash(self.primary_container_name)
 
+    def __reduce__(self) -> Any:
+        # As in a manifest: whoever reads it needs no client of Kubernetes.
+        spec = None if self.pod_spec is None else plain(self.pod_spec)
+        return (PodTemplate, (spec, self.primary_container_name, self.labels, self.annotations))
+
 
 @dataclass(frozen=True, slots=True)
 class PodParts:

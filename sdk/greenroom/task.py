@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, ParamSpec, TypeVar, overload
@@ -11,7 +12,7 @@ from greenroom.building import Builder, Draft
 from greenroom.calls import arguments, wires
 from greenroom.definition_errors import BadArgument, DefinitionError, WrongPlace
 from greenroom.environment import ActorEnvironment, Isolation
-from greenroom.interfaces import interface_of, output_types, tuple_name
+from greenroom.interfaces import GraphInterface, interface_of, output_types, tuple_name
 from greenroom.lines import caller, defined
 from greenroom.naming import find, module_of, name_of
 from greenroom.options import Cache, Options, Retry, affinity_paths, read_options
@@ -72,9 +73,9 @@ class Task(Generic[P, R]):
             self._check()
             redefinition.define(self.name, function)
         self.__wrapped__ = function
-        for name in ("__module__", "__name__", "__qualname__", "__doc__"):  # Not __dict__: its names could be ours.
-            if (value := getattr(function, name, None)) is not None:
-                setattr(self, name, value)
+        for attribute in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
+            if (value := getattr(function, attribute, None)) is not None:  # Not __dict__: its names could be ours.
+                setattr(self, attribute, value)
 
     def _check(self) -> None:
         self.check_body()
@@ -140,9 +141,29 @@ class Task(Generic[P, R]):
         """Whether another task of this name is the same one, defined again."""
         return self.options == other.options and _code(self.function) == _code(other.function)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing is to be done about its function but to call it."""
+        return self.mode is Mode.CALL and not self.is_async
+
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """What a replica calls: the function, with what an async one needs around it."""
+        if self.is_plain:
+            return self.function
+        from greenroom.attempts import in_scope
+
+        @functools.wraps(self.function)
+        async def body(**inputs: Any) -> Any:
+            return await in_scope(self.function(**inputs))  # type: ignore[arg-type,call-arg]
+
+        return body
+
     def portable(self) -> Any:
         """What travels where the task has no name to be found by."""
-        return self.function
+        if self.is_plain:
+            return self.function
+        return type(self)(self.function, Options(mode=self.mode, untyped=self.options.untyped), key=self.key)
 
     def node(
         self, builder: Builder, args: Sequence[object], kwargs: Mapping[str, object], line: str
@@ -230,6 +251,29 @@ class ActorTask(Task[P, R]):
 
 class DynamicTask(Task[P, R]):
     """A task whose body, run with real values, yields a graph that runs in its place."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        options: Options,
+        *,
+        key: str | None = None,
+        name: str | None = None,
+        interface: Interface | None = None,
+    ) -> None:
+        super().__init__(function, options, key=key, name=name, interface=interface)
+        self.interface = GraphInterface.like(self.interface)
+
+    @property
+    def fn(self) -> Callable[..., Any]:
+        """What a replica calls: it gives the graph, which the interface encodes."""
+        from greenroom.dynamic import lay_out
+
+        @functools.wraps(self.function)
+        def body(**inputs: Any) -> Any:
+            return lay_out(self, inputs)
+
+        return body
 
 
 class EagerTask(Task[P, R]):

@@ -14,7 +14,7 @@ from greenroom.conditions import Condition, close
 from greenroom.definition_errors import BadArgument, WrongOutputs, WrongPlace
 from greenroom.interfaces import interface_of, output_types, tuple_name
 from greenroom.lines import caller, defined
-from greenroom.naming import module_of, name_of
+from greenroom.naming import find, module_of, name_of
 from greenroom.promises import Done, Outputs, Promise, outputs_of
 from greenroom.returns import check_returns
 from greenroom_core.graph import FailurePolicy, NodeKind
@@ -180,6 +180,12 @@ class Workflow(WorkflowBase, Generic[P, R]):
     def __repr__(self) -> str:
         return f"<Workflow {self.name}>"
 
+    def __reduce__(self) -> Any:
+        module, qualname = self.function.__module__, getattr(self.function, "__qualname__", "")
+        if module != "__main__" and find(module, qualname) is self:
+            return (find, (module, qualname))
+        return (_restored, (self.function, self.failure_policy, self.interruptible, self.on_failure))
+
     def compile(self) -> Compiled:
         """Run the body with promises.
 
@@ -203,6 +209,10 @@ class Workflow(WorkflowBase, Generic[P, R]):
             if self.on_failure is not None:
                 builder.failure_handler = failure_handler(builder, self.on_failure, promises, self.name, self.line)
         return builder.finish(self.interface.inputs, outputs, self.failure_policy, self.interruptible)
+
+
+def _restored(function: Callable[..., Any], policy: FailurePolicy, interruptible: bool | None, on_failure: Any) -> Any:
+    return Workflow(function, failure_policy=policy, interruptible=interruptible, on_failure=on_failure)
 
 
 def bind_outputs(builder: Builder, returned: object, interface: Interface, who: str, line: str) -> dict[str, Wire]:

@@ -72,8 +72,8 @@ class TestWays:
                 .fail("too large")
             )
 
-        assert ("small", ["small"]) == (wf(n=3), calls)
-        assert "large" == wf(n=15)
+        assert (wf(n=3), calls) == ("small", ["small"])
+        assert wf(n=15) == "large"
         with pytest.raises(ValueError, match="too large"):
             wf(n=20)
 
@@ -88,8 +88,8 @@ class TestWays:
 
         within = {node.id: node.within for node in wf.compiled.graph.nodes}
 
-        assert {"way": None, "inc": ("way", 0), "inc-2": ("way", 0), "inc-3": ("way", 1)} == within
-        assert (3, 0, 3) == (wf(n=1), wf(n=-1), len(calls))
+        assert within == {"way": None, "inc": ("way", 0), "inc-2": ("way", 0), "inc-3": ("way", 1)}
+        assert (wf(n=1), wf(n=-1), len(calls)) == (3, 0, 3)
 
     def test_what_was_called_before_runs_anyway(self):
         """
@@ -101,7 +101,7 @@ class TestWays:
             before = inc(n=n)
             return conditional("way").if_(before > 1).then(before).else_().then(n)
 
-        assert (2, 0) == (wf(n=1), wf(n=0))
+        assert (wf(n=1), wf(n=0)) == (2, 0)
         assert None is wf.compiled.graph.nodes[0].within
 
     def test_branches_within_branches(self):
@@ -119,7 +119,7 @@ class TestWays:
                 .fail("negative")
             )
 
-        assert ("large", "small") == (wf(n=11), wf(n=1))
+        assert (wf(n=11), wf(n=1)) == ("large", "small")
         with pytest.raises(ValueError, match="negative"):
             wf(n=0)
 
@@ -133,8 +133,8 @@ class TestWays:
             conditional("maybe").if_(n > 0).then(void(n=n))
             return inc(n=n)
 
-        assert 0 == wf(n=-1) and ["inc"] == calls
-        assert 2 == wf(n=1) and ["inc", "void"] == sorted(calls[1:])
+        assert wf(n=-1) == 0 and calls == ["inc"]
+        assert wf(n=1) == 2 and sorted(calls[1:]) == ["inc", "void"]
 
     def test_a_sub_workflow_is_a_way(self):
         """
@@ -149,7 +149,7 @@ class TestWays:
         def wf(n: int) -> int:
             return conditional("way").if_(n > 0).then(sub(n=n)).else_().then(inc(n=n))
 
-        assert (9, 2, 0) == (wf(n=7), wf(n=1), wf(n=-1))
+        assert (wf(n=7), wf(n=1), wf(n=-1)) == (9, 2, 0)
 
     def test_who_needs_a_way_not_taken_is_not_run(self):
         """
@@ -161,7 +161,7 @@ class TestWays:
             got = conditional("way").if_(n > 0).then(inc(n=n)).else_().then(inc(n=0))
             return inc(n=got)
 
-        assert (3, 2) == (wf(n=1), wf(n=-1))
+        assert (wf(n=1), wf(n=-1)) == (3, 2)
 
     def test_order_behind_a_branch(self):
         """
@@ -175,7 +175,7 @@ class TestWays:
 
         wf(n=1)
 
-        assert ["inc", "void"] == calls
+        assert calls == ["inc", "void"]
 
 
 class TestOutputs:
@@ -189,7 +189,7 @@ class TestOutputs:
             a, b = conditional("way").if_(n > 0).then(two(n=n)).else_().then((inc(n=n), small(n=n)))
             return a, b
 
-        assert ((1, "1"), (0, "small")) == (wf(n=1), wf(n=-1))
+        assert (wf(n=1), wf(n=-1)) == ((1, "1"), (0, "small"))
 
     def test_constants(self):
         """
@@ -200,7 +200,7 @@ class TestOutputs:
         def wf(n: int) -> int:
             return conditional("way").if_(n > 0).then(inc(n=n)).else_().then(7)
 
-        assert (2, 7) == (wf(n=1), wf(n=0))
+        assert (wf(n=1), wf(n=0)) == (2, 7)
 
     def test_without_anything_in_common(self):
         """
@@ -239,7 +239,7 @@ class TestConditions:
         [
             (lambda n, s: n == 5, True),
             (lambda n, s: n != 5, False),
-            (lambda n, s: 5 <= n, True),
+            (lambda n, s: n >= 5, True),
             (lambda n, s: n > 5, False),
             (lambda n, s: (n > 5) | (s == "a"), True),
             (lambda n, s: ((n > 5) | (s == "a")) & (n < 3), False),
@@ -276,7 +276,7 @@ class TestConditions:
                 .then(3)
             )
 
-        assert (1, 2, 3) == (wf(flag=True, maybe=1), wf(flag=False, maybe=None), wf(flag=False, maybe=1))
+        assert (wf(flag=True, maybe=1), wf(flag=False, maybe=None), wf(flag=False, maybe=1)) == (1, 2, 3)
 
     def test_other_plain_types(self):
         """
@@ -294,7 +294,7 @@ class TestConditions:
             )
 
         given = {"when": dt.datetime(2026, 1, 1), "table": {"k": 2}}
-        assert (1, 0) == (wf(colour=Colour.RED, **given), wf(colour=Colour.BLUE, **given))
+        assert (wf(colour=Colour.RED, **given), wf(colour=Colour.BLUE, **given)) == (1, 0)
 
     @pytest.mark.parametrize(
         ("expression", "remedy"),
@@ -346,4 +346,4 @@ class TestConditions:
         def wf(n: int) -> str:
             return body(n=n)
 
-        assert ("large", "small") == (wf(n=5), wf(n=1))
+        assert (wf(n=5), wf(n=1)) == ("large", "small")

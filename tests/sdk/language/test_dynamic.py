@@ -53,7 +53,7 @@ class TestRuns:
         """
         Called outside of a workflow, its graph runs here.
         """
-        assert (5, 1, 103) == (chain(times=4, n=1), chain(times=0, n=1), chain(3, 0))
+        assert (chain(times=4, n=1), chain(times=0, n=1), chain(3, 0)) == (5, 1, 103)
 
     def test_in_a_workflow(self):
         """
@@ -64,7 +64,7 @@ class TestRuns:
         def wf(times: int) -> int:
             return inc(n=chain(times=times, n=0))
 
-        assert 6 == wf(times=5) and 1 == len(wf.compiled.graph.nodes) - 1
+        assert wf(times=5) == 6 and len(wf.compiled.graph.nodes) - 1 == 1
 
     def test_calls_everything(self):
         """
@@ -80,7 +80,7 @@ class TestRuns:
         def wf(n: int) -> tuple[int, list[int], int]:
             return body(n=n)
 
-        assert (3, [1, 2], 4) == wf(n=2)
+        assert wf(n=2) == (3, [1, 2], 4)
 
     def test_gives_constants_and_nothing(self):
         """
@@ -97,7 +97,7 @@ class TestRuns:
 
         calls.clear()
 
-        assert (2, "x") == constant(2) and None is quiet(1) and ["inc"] == calls
+        assert constant(2) == (2, "x") and None is quiet(1) and calls == ["inc"]
 
     def test_recursion(self):
         """
@@ -112,13 +112,13 @@ class TestRuns:
         def wf(n: int) -> int:
             return down(n=n)
 
-        assert 50 == wf(n=50)
+        assert wf(n=50) == 50
 
     def test_recursion_through_a_workflow(self):
         """
         A body may call the workflow that it stands in.
         """
-        assert 8 == _doubling(n=3)
+        assert _doubling(n=3) == 8
 
     def test_errors_name_the_inner_node(self):
         """
@@ -185,7 +185,7 @@ class TestRuns:
                 raise ValueError
             return inc(n=n)
 
-        assert 2 == flaky(1) and [1, 1] == tries
+        assert flaky(1) == 2 and tries == [1, 1]
 
 
 @workflow
@@ -212,7 +212,7 @@ class TestFragments:
 
         fragment = Fragment.read(fragment_of(compiled, store()))
 
-        assert ["inc", "inc-2", "inc-3", "add"] == [node.id for node in fragment.nodes]
+        assert [node.id for node in fragment.nodes] == ["inc", "inc-2", "inc-3", "add"]
         assert (__name__, "inc") == ((made := fragment.tasks[inc.key]).module, made.qualname)
         assert {"regular", "dynamic-actor"} == set(fragment.environments)
 

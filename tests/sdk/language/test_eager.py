@@ -57,7 +57,7 @@ class TestCalls:
             got = await inc(n=n)
             return got * 2 if got > 1 else 0
 
-        assert (4, 0) == (asyncio.run(body(n=1)), asyncio.run(body(0)))
+        assert (asyncio.run(body(n=1)), asyncio.run(body(0))) == (4, 0)
 
     def test_start_at_once(self):
         """
@@ -68,8 +68,8 @@ class TestCalls:
         async def body() -> list[int]:
             return list(await asyncio.gather(*(later(n=n) for n in range(3))))
 
-        assert [0, 10, 20] == asyncio.run(body())
-        assert ["begin 0", "begin 1", "begin 2"] == events[:3]
+        assert asyncio.run(body()) == [0, 10, 20]
+        assert events[:3] == ["begin 0", "begin 1", "begin 2"]
 
     def test_may_be_used_without_awaiting(self):
         """
@@ -83,7 +83,7 @@ class TestCalls:
                 return -1
             return inc(n=got) + got
 
-        assert 5 == asyncio.run(body(n=1))
+        assert asyncio.run(body(n=1)) == 5
 
     def test_take_calls_as_arguments(self):
         """
@@ -94,7 +94,7 @@ class TestCalls:
         async def body(n: int) -> int:
             return inc(n=later(n=n))
 
-        assert 11 == asyncio.run(body(n=1))
+        assert asyncio.run(body(n=1)) == 11
 
     def test_of_everything(self):
         """
@@ -105,7 +105,7 @@ class TestCalls:
         async def body(n: int) -> tuple[int, list[int]]:
             return await plus_two(n=n), await gmap(inc)(n=[n, n])
 
-        assert (3, [2, 2]) == asyncio.run(body(n=1))
+        assert asyncio.run(body(n=1)) == (3, [2, 2])
 
     def test_of_other_eager_tasks(self):
         """
@@ -120,7 +120,7 @@ class TestCalls:
         async def outer(n: int) -> int:
             return await inner(n=n) + await inner(n=n + 1)
 
-        assert 30 == asyncio.run(outer(n=1))
+        assert asyncio.run(outer(n=1)) == 30
 
     def test_in_a_workflow(self):
         """
@@ -135,7 +135,7 @@ class TestCalls:
         def wf(n: int) -> int:
             return inc(n=body(n=n))
 
-        assert 3 == wf(n=1)
+        assert wf(n=1) == 3
 
     def test_in_any_async_task(self):
         """
@@ -146,7 +146,7 @@ class TestCalls:
         async def body(n: int) -> int:
             return await inc(n=n)
 
-        assert 2 == asyncio.run(body(n=1))
+        assert asyncio.run(body(n=1)) == 2
 
     def test_that_nobody_waits_for_end_with_the_task(self):
         """
@@ -163,7 +163,7 @@ class TestCalls:
             forever()
             return 1
 
-        assert 1 == asyncio.run(body())
+        assert asyncio.run(body()) == 1
 
 
 class TestErrors:
@@ -181,7 +181,7 @@ class TestErrors:
                 return f"{type(error).__name__} {error.args}"
             return ""
 
-        assert "KeyError (3,)" == asyncio.run(body(n=3))
+        assert asyncio.run(body(n=3)) == "KeyError (3,)"
 
     def test_can_be_caught_by_their_own_class(self):
         """
@@ -195,7 +195,7 @@ class TestErrors:
             except KeyError:
                 return await inc(n=n)
 
-        assert 2 == asyncio.run(body(n=1))
+        assert asyncio.run(body(n=1)) == 2
 
     def test_that_are_not_caught_fail_the_task(self):
         """
@@ -234,9 +234,9 @@ class TestErrors:
 
         made = eager_error(Odd(number=3))
 
-        assert isinstance(made, Odd) and isinstance(made, EagerException) and 3 == made.number
+        assert isinstance(made, Odd) and isinstance(made, EagerException) and made.number == 3
         again = pickle.loads(pickle.dumps(eager_error(OSError(2, "gone"))))
-        assert isinstance(again, OSError) and (2, "gone") == again.args
+        assert isinstance(again, OSError) and again.args == (2, "gone")
 
     def test_only_coroutines_can_be_eager(self):
         """
@@ -256,9 +256,17 @@ class TestProxies:
         async def body() -> list[object]:
             five = inc(n=4)
             assert isinstance(five, int) and EagerCall is type(five)
-            return [five + 1, 10 - five, five == 5, five > inc(n=0), [10, 20, 30, 40, 50, 60][five], f"{five:03d}", -five]
+            return [
+                five + 1,
+                10 - five,
+                five == 5,
+                five > inc(n=0),
+                [10, 20, 30, 40, 50, 60][five],
+                f"{five:03d}",
+                -five,
+            ]
 
-        assert [6, 5, True, True, 60, "005", -5] == asyncio.run(body())
+        assert asyncio.run(body()) == [6, 5, True, True, 60, "005", -5]
 
     def test_of_containers(self):
         """
@@ -274,7 +282,7 @@ class TestProxies:
             got = words()
             return [got[0], len(got), list(got), "b" in got, got.index("b"), bool(got)]
 
-        assert ["a", 2, ["a", "b"], True, 1, True] == asyncio.run(body())
+        assert asyncio.run(body()) == ["a", 2, ["a", "b"], True, 1, True]
 
     def test_of_coroutines_must_be_awaited(self):
         """
@@ -297,4 +305,4 @@ class TestProxies:
         async def body(n: int) -> int:
             return n
 
-        assert isinstance(body, EagerTask) and 2 == body.options.retry.times
+        assert isinstance(body, EagerTask) and body.options.retry.times == 2

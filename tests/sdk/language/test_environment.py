@@ -28,13 +28,13 @@ class TestDefinition:
             "a", "image:1", 2, 30, {"A": "1"}, Resources(cpu="1"), Resources(cpu="2"), A10G, [secret], pod, True
         )
 
-        assert ("a", "image:1", 2, 30, {"A": "1"}) == (
+        assert (
             env.name,
             env.container_image,
             env.replica_count,
             env.ttl_seconds,
             env.environment,
-        )
+        ) == ("a", "image:1", 2, 30, {"A": "1"})
         assert (Resources(cpu="1"), Resources(cpu="2"), A10G) == (env.requests, env.limits, env.accelerator)
         assert ([secret], pod, True) == (env.secret_requests, env.pod_template, env.interruptible)
 
@@ -193,14 +193,14 @@ class TestCompiled:
 
         plain = compiled(env)
 
-        assert (4, 1, 8) == (plain.replica_count, plain.min_replicas, plain.concurrency)
-        assert (0.5, 1 << 30, 1, "nvidia-a10g") == (
+        assert (plain.replica_count, plain.min_replicas, plain.concurrency) == (4, 1, 8)
+        assert (
             plain.requests.cpu,
             plain.requests.memory,
             plain.requests.gpu,
             plain.requests.accelerator,
-        )
-        assert (2 << 30, 60.0, ("_FSEC_G_K",)) == (plain.cache_memory, plain.max_age, plain.secrets)
+        ) == (0.5, 1 << 30, 1, "nvidia-a10g")
+        assert (plain.cache_memory, plain.max_age, plain.secrets) == (2 << 30, 60.0, ("_FSEC_G_K",))
 
 
 class TestTask:
@@ -220,7 +220,7 @@ class TestTask:
             return n
 
         assert self.actor is bare.environment is told.environment
-        assert (2, 5.0, "v1") == (told.options.retry.times, told.options.timeout, told.options.cache.version)
+        assert (told.options.retry.times, told.options.timeout, told.options.cache.version) == (2, 5.0, "v1")
 
     @pytest.mark.parametrize(
         "options",
@@ -347,7 +347,7 @@ class TestTask:
         """
         told = self.actor.task(resources=Resources(cpu="1"))(_noop)
 
-        assert ["no effect"] == [word for word in ("no effect",) if word in told.options.notes[0]]
+        assert [word for word in ("no effect",) if word in told.options.notes[0]] == ["no effect"]
 
     def test_affinity_names_the_inputs_that_decide(self):
         """
@@ -358,7 +358,7 @@ class TestTask:
         def told(model: str, config: dict[str, str], n: int) -> int:
             return n
 
-        assert [["model"], ["config", "name"]] == told.affinity
+        assert told.affinity == [["model"], ["config", "name"]]
 
     @pytest.mark.parametrize("pick", [lambda n: n + 1, lambda n: 3, lambda other: other])
     def test_affinity_that_computes_is_refused(self, pick):
@@ -389,7 +389,7 @@ class TestTask:
         def add(n: int) -> int:
             return n + 1
 
-        assert 3 == add(1)
+        assert add(1) == 3
 
 
 def _noop(n: int) -> int:

@@ -36,7 +36,7 @@ def test_fields_are_attributes():
     """
     spec = ImageSpec(packages=["a"], python_version="3.12", env={"A": "1"})
 
-    assert (["a"], "3.12", {"A": "1"}, None) == (spec.packages, spec.python_version, spec.env, spec.apt_packages)
+    assert (spec.packages, spec.python_version, spec.env, spec.apt_packages) == (["a"], "3.12", {"A": "1"}, None)
     with pytest.raises(AttributeError, match="colour"):
         _ = spec.colour
 
@@ -56,13 +56,13 @@ def test_adds_to_itself():
 
     more = spec.with_packages("b").with_apt_packages(["git"]).with_commands(["ls"]).with_copy("x").force_push()
 
-    assert (["a"], ["a", "b"], ["git"], ["ls"], ["x"]) == (
+    assert (
         spec.packages,
         more.packages,
         more.apt_packages,
         more.commands,
         more.copy,
-    )
+    ) == (["a"], ["a", "b"], ["git"], ["ls"], ["x"])
 
 
 def test_survives_pickling():
@@ -71,18 +71,18 @@ def test_survives_pickling():
     """
     spec = ImageSpec(packages=["a"])
 
-    assert spec == pickle.loads(pickle.dumps(spec)) and ["a"] == pickle.loads(pickle.dumps(spec)).packages
+    assert spec == pickle.loads(pickle.dumps(spec)) and pickle.loads(pickle.dumps(spec)).packages == ["a"]
 
 
 def test_positions_are_those_of_flytekit():
     """
     Positional arguments mean what they mean there.
     """
-    assert ("app", "3.11", "root") == (
+    assert (
         (spec := ImageSpec("app", "3.11", None, "root")).name,
         spec.python_version,
         spec.source_root,
-    )
+    ) == ("app", "3.11", "root")
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_requirements_come_from_packages_and_file(tmp_path):
     file = tmp_path / "requirements.txt"
     file.write_text("# comment\nnumpy>=2  # why\n\n-e .\npandas\n")
 
-    assert ("a", "numpy>=2", "pandas") == requirements_of(ImageSpec(packages=["a"], requirements=str(file)))
+    assert requirements_of(ImageSpec(packages=["a"], requirements=str(file))) == ("a", "numpy>=2", "pandas")
     with pytest.raises(BadArgument, match="requirements"):
         requirements_of(ImageSpec(requirements=str(tmp_path / "none.txt")))
 
@@ -129,9 +129,9 @@ def test_says_what_a_process_cannot_have():
         cuda="12",
     )
 
-    assert ("apt: git", "conda: x", "commands: ls", "cuda='12'") == notes_of(spec)[1:]
+    assert notes_of(spec)[1:] == ("apt: git", "conda: x", "commands: ls", "cuda='12'")
     assert notes_of(spec)[0].startswith("python 2.7 (runs on 3.")
-    assert () == notes_of(ImageSpec("app", registry="r", packages=["numpy"]))
+    assert notes_of(ImageSpec("app", registry="r", packages=["numpy"])) == ()
 
 
 def test_is_the_container_unless_another_one_is_named(monkeypatch):

@@ -46,7 +46,7 @@ class TestDefault:
 
         assert plan is LaunchPlan.get_or_create(sums) is LaunchPlan.get_default_launch_plan(None, sums)
         assert (sums.name, ["a", "b"]) == (plan.name, list(plan.interface.inputs))
-        assert 11 == plan(a=1)
+        assert plan(a=1) == 11
 
 
 class TestInputs:
@@ -56,7 +56,7 @@ class TestInputs:
         """
         plan = LaunchPlan.get_or_create(sums, "p", default_inputs={"a": 5}, fixed_inputs={"b": 100})
 
-        assert (105, 101) == (plan(), plan(a=1))
+        assert (plan(), plan(a=1)) == (105, 101)
         with pytest.raises(BadArgument, match="fixed it to 100"):
             plan(b=1)
 
@@ -70,8 +70,8 @@ class TestInputs:
         def wf(n: int) -> int:
             return plan(a=plan(a=n))
 
-        assert [("p", NodeKind.CHILD), ("p-2", NodeKind.CHILD)] == [(n.id, n.kind) for n in wf.compiled.graph.nodes]
-        assert 201 == wf(n=1)
+        assert [(n.id, n.kind) for n in wf.compiled.graph.nodes] == [("p", NodeKind.CHILD), ("p-2", NodeKind.CHILD)]
+        assert wf(n=1) == 201
 
     def test_an_error_of_the_child_is_the_users(self):
         """
@@ -132,7 +132,9 @@ class TestNames:
         """
         LaunchPlan.get_or_create(sums, "p", fixed_inputs={"b": 1})
 
-        with pytest.raises(AssertionError, match=r"exists with another (fixed_inputs|default_inputs|schedule)") as caught:
+        with pytest.raises(
+            AssertionError, match=r"exists with another (fixed_inputs|default_inputs|schedule)"
+        ) as caught:
             LaunchPlan.get_or_create(sums, "p", **other)
 
         assert isinstance(caught.value, PlanExists)
@@ -161,7 +163,7 @@ class TestNames:
         """
         LaunchPlan.create("p", sums, fixed_inputs={"b": 1})
 
-        assert 3 == LaunchPlan.create("p", sums, fixed_inputs={"b": 2})(a=1)
+        assert LaunchPlan.create("p", sums, fixed_inputs={"b": 2})(a=1) == 3
 
     def test_create_knows_its_properties(self):
         """
@@ -181,12 +183,12 @@ class TestSchedules:
         Five fields, or a word.
         """
         assert schedule == CronSchedule(schedule=schedule).schedule
-        assert 5 == len(CronSchedule(schedule=schedule).fields.split())
+        assert len(CronSchedule(schedule=schedule).fields.split()) == 5
 
     @pytest.mark.parametrize(
         "schedule",
-        ["", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "*/0 * * * *", "soon", 5, None,
-         "5-1 * * * *", "a * * * *"],
+        ["", "* * * *", "* * * * * *", "60 * * * *", "* 24 * * *", "* * 0 * *", "* * * 13 *", "*/0 * * * *", "soon", 5,
+         None, "5-1 * * * *", "a * * * *"],
     )  # fmt: skip
     def test_what_is_no_cron(self, schedule):
         """
@@ -201,7 +203,7 @@ class TestSchedules:
         """
         schedule = CronSchedule(schedule="hourly", offset="PT5M", timezone="Europe/Berlin", catch_up="last")
 
-        assert ("PT5M", "Europe/Berlin", "last") == (schedule.offset, schedule.timezone, schedule.catch_up)
+        assert (schedule.offset, schedule.timezone, schedule.catch_up) == ("PT5M", "Europe/Berlin", "last")
         for wrong in ({"offset": "5 min"}, {"timezone": "Mars/Base"}, {"catch_up": "some"}):
             with pytest.raises(BadArgument):
                 CronSchedule(schedule="hourly", **wrong)

@@ -73,7 +73,7 @@ class TestErrors:
         with pytest.raises(Odd) as caught:
             wf(n=3)
 
-        assert (3, "just so") == (caught.value.number, caught.value.why)
+        assert (caught.value.number, caught.value.why) == (3, "just so")
         (told,) = caught.value.__notes__
         assert told.startswith(f"Error encountered while executing '{__name__}.fails':\n  (3, 'just so')")
         assert "(node fails)" in told
@@ -96,7 +96,7 @@ class TestErrors:
         with pytest.raises(ValueError, match="first"):
             wf()
 
-        assert [1] == seen
+        assert seen == [1]
 
     def test_or_all_that_can_run_runs(self):
         """
@@ -116,7 +116,7 @@ class TestErrors:
         with pytest.raises(ValueError, match="first"):
             wf()
 
-        assert [1, 2] == seen
+        assert seen == [1, 2]
 
     def test_in_sub_workflows(self):
         """
@@ -210,7 +210,7 @@ class TestRetries:
                 raise ValueError("again")
             return 7
 
-        assert 7 == flaky() and [1, 2, 3] == seen
+        assert flaky() == 7 and seen == [1, 2, 3]
 
     def test_until_the_budget_is_used_up(self):
         """
@@ -225,7 +225,7 @@ class TestRetries:
         with pytest.raises(ValueError) as caught:
             fails()
 
-        assert 2 == len(seen) and "attempt 2 of 2" in caught.value.__notes__[0]
+        assert len(seen) == 2 and "attempt 2 of 2" in caught.value.__notes__[0]
 
     @pytest.mark.parametrize(
         ("retry", "error", "attempts"),
@@ -265,8 +265,8 @@ class TestRetries:
                 raise ValueError(n)
             return n
 
-        assert [0, 1, 2, 3] == gmap(flaky)(n=[0, 1, 2, 3])
-        assert [0, 1, 1, 2, 3, 3] == sorted(seen)
+        assert gmap(flaky)(n=[0, 1, 2, 3]) == [0, 1, 2, 3]
+        assert sorted(seen) == [0, 1, 1, 2, 3, 3]
 
     def test_with_a_delay(self):
         """
@@ -288,7 +288,7 @@ class TestRetries:
 
         begun = time.monotonic()
 
-        assert 1 == wf() and ["flaky", 2, "flaky"] == seen
+        assert wf() == 1 and seen == ["flaky", 2, "flaky"]
         assert time.monotonic() - begun >= 0.02
 
     def test_on_one_place_only(self):
@@ -308,7 +308,7 @@ class TestRetries:
         with pytest.raises(ValueError):
             wf()
 
-        assert 3 == len(seen)
+        assert len(seen) == 3
 
 
 class TestTimeouts:
@@ -343,7 +343,7 @@ class TestTimeouts:
                 time.sleep(5)
             return 7
 
-        assert 7 == slow()
+        assert slow() == 7
 
     def test_of_coroutines(self):
         """
@@ -381,7 +381,7 @@ class TestTimeouts:
         thread.start()
         thread.join()
 
-        assert 1 == len(seen)
+        assert len(seen) == 1
 
     def test_leave_no_alarm_behind(self):
         """
@@ -395,8 +395,8 @@ class TestTimeouts:
 
         before = signal.getsignal(signal.SIGALRM)
 
-        assert 1 == quick()
-        assert (0.0, 0.0) == signal.getitimer(signal.ITIMER_REAL) and before is signal.getsignal(signal.SIGALRM)
+        assert quick() == 1
+        assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0) and before is signal.getsignal(signal.SIGALRM)
 
 
 class TestHandlers:
@@ -435,7 +435,7 @@ class TestHandlers:
         def wf(n: int) -> int:
             return inc(n=n)
 
-        assert 2 == wf(n=1) and [1] == seen
+        assert wf(n=1) == 2 and seen == [1]
 
     def test_may_be_workflows(self):
         """
@@ -458,7 +458,7 @@ class TestHandlers:
         with pytest.raises(ValueError, match="broken"):
             wf(n=4)
 
-        assert [4, 100] == seen
+        assert seen == [4, 100]
 
     def test_need_inputs_that_there_are(self):
         """
@@ -486,7 +486,7 @@ class TestCachedResults:
             seen.append(n)
             return n * 2
 
-        assert (2, 2, 4) == (slow(1), slow(n=1), slow(2)) and [1, 2] == seen
+        assert (slow(1), slow(n=1), slow(2)) == (2, 2, 4) and seen == [1, 2]
 
     def test_ignored_inputs_do_not_count(self):
         """
@@ -498,7 +498,7 @@ class TestCachedResults:
             seen.append(n)
             return n
 
-        assert (1, 1) == (slow(1, "a"), slow(1, "b")) and [1] == seen
+        assert (slow(1, "a"), slow(1, "b")) == (1, 1) and seen == [1]
 
     def test_a_failure_is_not_kept(self):
         """
@@ -515,7 +515,7 @@ class TestCachedResults:
         with pytest.raises(ValueError):
             flaky(1)
 
-        assert 1 == flaky(1)
+        assert flaky(1) == 1
 
     def test_a_version_is_the_codes_unless_given(self):
         """
@@ -524,11 +524,11 @@ class TestCachedResults:
         scope: dict[str, object] = {"__name__": "cells", "task": task}
         text = "@task(cache=True)\ndef f(n: int) -> int:\n    return n + {}\n"
         exec(text.format(1), scope)
-        assert 2 == scope["f"](1)
+        assert scope["f"](1) == 2
 
         exec(text.format(2), scope)
 
-        assert 3 == scope["f"](1)
+        assert scope["f"](1) == 3
 
     def test_of_one_place_only(self):
         """
@@ -544,7 +544,7 @@ class TestCachedResults:
         def wf(n: int) -> tuple[int, int, int]:
             return slow(n=n), slow(n=n).with_overrides(cache=False), slow(n=n).with_overrides(cache_version="2")
 
-        assert (1, 1, 1) == wf(n=1) and 3 == len(seen)
+        assert wf(n=1) == (1, 1, 1) and len(seen) == 3
 
     def test_of_items(self):
         """
@@ -556,8 +556,8 @@ class TestCachedResults:
             seen.append(n)
             return n
 
-        assert ([1, 2, 1], [2, 3]) == (gmap(slow)(n=[1, 2, 1]), gmap(slow)(n=[2, 3]))
-        assert [1, 2, 3] == seen
+        assert (gmap(slow)(n=[1, 2, 1]), gmap(slow)(n=[2, 3])) == ([1, 2, 1], [2, 3])
+        assert seen == [1, 2, 3]
 
 
 class TestSurroundings:
@@ -591,8 +591,8 @@ class TestSurroundings:
         def wf() -> list[File]:
             return gmap(writes)(n=[1, 2])
 
-        assert ["1", "2"] == [Path(file).read_text() for file in wf()]
-        assert 2 == len(set(seen)) and not any(os.path.exists(str(folder)) for folder in seen)
+        assert [Path(file).read_text() for file in wf()] == ["1", "2"]
+        assert len(set(seen)) == 2 and not any(os.path.exists(str(folder)) for folder in seen)
 
     def test_environment_variables_are_those_of_the_environment(self, monkeypatch):
         """
@@ -611,7 +611,7 @@ class TestSurroundings:
         def reads() -> list[str | None]:
             return [os.environ.get(f"GREENROOM_TEST_{name}") for name in ("A", "B", "OUTER")]
 
-        assert (["1"], ["1", None, "outer"]) == (sets(), reads())
+        assert (sets(), reads()) == (["1"], ["1", None, "outer"])
         assert "GREENROOM_TEST_A" not in os.environ
 
     def test_without_isolation_they_stay(self):
@@ -626,7 +626,7 @@ class TestSurroundings:
 
         try:
             sets()
-            assert "set" == os.environ["GREENROOM_TEST_C"]
+            assert os.environ["GREENROOM_TEST_C"] == "set"
         finally:
             os.environ.pop("GREENROOM_TEST_C", None)
 
@@ -640,7 +640,7 @@ class TestSurroundings:
         def reads() -> str:
             return os.environ["HF_TOKEN"]
 
-        assert "s3cret" == reads()
+        assert reads() == "s3cret"
         assert "HF_TOKEN" not in os.environ
 
     def test_a_missing_secret_fails_its_node(self):
@@ -661,7 +661,7 @@ class TestSurroundings:
         with pytest.raises(SecretMissing, match=r"secret my/missing was not found; set one of _FSEC_MY_MISSING"):
             wf()
 
-        assert [1] == seen
+        assert seen == [1]
 
     def test_a_task_within_a_task_is_its_function(self):
         """
@@ -672,7 +672,7 @@ class TestSurroundings:
         def outer(n: int) -> int:
             return inc(n) + inc(n=n)
 
-        assert 4 == outer(1)
+        assert outer(1) == 4
 
     def test_a_workflow_within_a_task(self):
         """
@@ -687,7 +687,7 @@ class TestSurroundings:
         def outer(n: int) -> int:
             return inner(n=n)
 
-        assert 2 == outer(1)
+        assert outer(1) == 2
 
     def test_coroutines(self):
         """
@@ -706,7 +706,7 @@ class TestSurroundings:
         async def main() -> tuple[int, int]:
             return await double(2), wf(n=3)
 
-        assert (4, 7, 3) == (*asyncio.run(main()), wf(n=1))
+        assert (*asyncio.run(main()), wf(n=1)) == (4, 7, 3)
 
     def test_values_are_copies(self):
         """
@@ -724,7 +724,7 @@ class TestSurroundings:
 
         given = [1]
 
-        assert ([1, 9], [1, 9]) == wf(items=given) and [1] == given
+        assert wf(items=given) == ([1, 9], [1, 9]) and given == [1]
 
     def test_large_values(self):
         """
@@ -743,7 +743,7 @@ class TestSurroundings:
         def wf(n: int) -> int:
             return measure(data=make(n=n))
 
-        assert 1_000_000 == wf(n=1_000_000)
+        assert wf(n=1_000_000) == 1_000_000
 
     def test_no_warnings_from_a_clean_program(self):
         """
@@ -751,4 +751,4 @@ class TestSurroundings:
         """
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert 2 == inc(1)
+            assert inc(1) == 2

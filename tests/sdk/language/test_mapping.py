@@ -85,13 +85,13 @@ class TestGraph:
 
         (node,) = wf.compiled.graph.nodes
 
-        assert ("scale", NodeKind.MAP, ("n", "factor"), 3, 0.5) == (
+        assert (
             node.id,
             node.kind,
             node.over,
             node.concurrency,
             node.min_success_ratio,
-        )
+        ) == ("scale", NodeKind.MAP, ("n", "factor"), 3, 0.5)
         assert {"n", "factor", "offset"} == set(node.inputs)
 
     def test_its_result_is_a_list(self):
@@ -103,7 +103,7 @@ class TestGraph:
         def wf(ns: list[int]) -> int:
             return inc(n=gmap(inc)(n=ns)[1])
 
-        assert 22 == wf(ns=[10, 20])
+        assert wf(ns=[10, 20]) == 22
         with pytest.raises(TypeMismatch, match="expected str"):
 
             @workflow
@@ -121,7 +121,7 @@ class TestGraph:
 
         first, second = wf.compiled.graph.nodes
 
-        assert (2, 3.0) == (first.overrides.retries.times, second.overrides.timeout)
+        assert (first.overrides.retries.times, second.overrides.timeout) == (2, 3.0)
 
 
 class TestRuns:
@@ -129,7 +129,7 @@ class TestRuns:
         """
         Results stand in the order of the items.
         """
-        assert [1, 2, 3] == gmap(inc)(n=[0, 1, 2])
+        assert gmap(inc)(n=[0, 1, 2]) == [1, 2, 3]
 
     def test_empty(self):
         """
@@ -146,8 +146,8 @@ class TestRuns:
         """
         Lists are taken side by side; what is not given keeps its default.
         """
-        assert [2, 6] == gmap(scale)(n=[1, 2], factor=[2, 3])
-        assert [10, 20] == gmap(scale)(n=[1, 2])
+        assert gmap(scale)(n=[1, 2], factor=[2, 3]) == [2, 6]
+        assert gmap(scale)(n=[1, 2]) == [10, 20]
 
     def test_bound_inputs(self):
         """
@@ -159,8 +159,8 @@ class TestRuns:
             words = gmap(partial(joined, ["a", "b"]))(sep=["-", "+"])
             return gmap(partial(scale, factor=factor, offset=inc(n=0)))(n=ns), words
 
-        assert ([4, 7], ["a-b", "a+b"]) == wf(ns=[1, 2], factor=3)
-        assert [5, 10] == gmap(scale, bound_inputs={"factor": 5})(n=[1, 2])
+        assert wf(ns=[1, 2], factor=3) == ([4, 7], ["a-b", "a+b"])
+        assert gmap(scale, bound_inputs={"factor": 5})(n=[1, 2]) == [5, 10]
 
     def test_of_promised_length(self):
         """
@@ -183,9 +183,9 @@ class TestRuns:
             numbers_, words = gmap(two)(n=ns)
             return numbers_, words
 
-        assert ([1, 2], ["1", "2"]) == wf(ns=[1, 2])
-        assert ([0, 1], [1, 1]) == gmap(halves)(n=[1, 2])
-        assert [0, 1] == gmap(halves)(n=[1, 2]).low
+        assert wf(ns=[1, 2]) == ([1, 2], ["1", "2"])
+        assert gmap(halves)(n=[1, 2]) == ([0, 1], [1, 1])
+        assert gmap(halves)(n=[1, 2]).low == [0, 1]
 
     def test_no_output(self):
         """
@@ -197,7 +197,7 @@ class TestRuns:
         """
         None of an Optional stays in its place.
         """
-        assert [None, 1, None] == gmap(odd_or_none)(n=[0, 1, 2])
+        assert gmap(odd_or_none)(n=[0, 1, 2]) == [None, 1, None]
 
     def test_a_map_of_a_map(self):
         """
@@ -242,8 +242,8 @@ class TestFailures:
         """
         With a ratio, failed items are None in their places.
         """
-        assert [1, None, 3] == gmap(odd, min_success_ratio=0.6)(n=[1, 2, 3])
-        assert [1, None, 3] == gmap(odd, min_successes=2)(n=[1, 2, 3])
+        assert gmap(odd, min_success_ratio=0.6)(n=[1, 2, 3]) == [1, None, 3]
+        assert gmap(odd, min_successes=2)(n=[1, 2, 3]) == [1, None, 3]
         with pytest.raises(ValueError, match="even"):
             gmap(odd, min_success_ratio=0.7)(n=[1, 2, 3])
 
@@ -260,7 +260,7 @@ class TestFailures:
         def wf(ns: list[int]) -> int:
             return present(ns=gmap(odd, min_success_ratio=0.1)(n=ns))
 
-        assert 2 == wf(ns=[1, 2, 3])
+        assert wf(ns=[1, 2, 3]) == 2
 
 
 class TestOtherTargets:
@@ -277,7 +277,7 @@ class TestOtherTargets:
         def wf(ns: list[int]) -> list[int]:
             return gmap(partial(sub, m=2))(n=ns)
 
-        assert [4, 6] == wf(ns=[1, 2]) and [] == wf(ns=[])
+        assert wf(ns=[1, 2]) == [4, 6] and wf(ns=[]) == []
 
     def test_launch_plans(self):
         """
@@ -294,7 +294,7 @@ class TestOtherTargets:
         def wf(ns: list[int]) -> list[int]:
             return gmap(plan, concurrency=1)(n=ns)
 
-        assert [3, 6, 9] == wf(ns=[1, 2, 3])
+        assert wf(ns=[1, 2, 3]) == [3, 6, 9]
 
     def test_dynamic_tasks(self):
         """
@@ -309,7 +309,7 @@ class TestOtherTargets:
         def wf(ns: list[int]) -> list[list[int]]:
             return gmap(fan)(n=ns)
 
-        assert [[], [1], [1, 2]] == wf(ns=[0, 1, 2])
+        assert wf(ns=[0, 1, 2]) == [[], [1], [1, 2]]
 
     def test_several_outputs(self):
         """
@@ -325,7 +325,7 @@ class TestOtherTargets:
             a, b = gmap(sub)(n=ns)
             return a, b
 
-        assert ([1, 2], ["1", "2"]) == wf(ns=[1, 2])
+        assert wf(ns=[1, 2]) == ([1, 2], ["1", "2"])
 
     def test_within_a_map(self):
         """
@@ -340,7 +340,7 @@ class TestOtherTargets:
         def outer(table: list[list[int]]) -> list[list[int]]:
             return gmap(inner)(ns=table)
 
-        assert [[2], [], [3, 4]] == outer(table=[[1], [], [2, 3]])
+        assert outer(table=[[1], [], [2, 3]]) == [[2], [], [3, 4]]
 
     def test_tolerance_is_for_tasks(self):
         """

@@ -104,7 +104,9 @@ class TestUse:
         """
         Nothing can be computed with a promise; the error says where that is done.
         """
-        with pytest.raises(PromiseMisuse, match=rf"{sign}(\(\))? cannot be done with it; do this inside a task") as caught:
+        with pytest.raises(
+            PromiseMisuse, match=rf"{sign}(\(\))? cannot be done with it; do this inside a task"
+        ) as caught:
             define(use)
 
         assert "test_misuse.py:" in str(caught.value) and "<promise inc.o0>" in str(caught.value)
@@ -117,7 +119,7 @@ class TestUse:
             (lambda p: p > 1 and p < 3, "neither true nor false"),
             (lambda p: 1 if p > 1 else 2, "neither true nor false"),
             (lambda p: list(p), "cannot be iterated"),
-            (lambda p: [x for x in p], "cannot be iterated"),
+            (lambda p: [x + 1 for x in p], "cannot be iterated"),
             (lambda p: len(p), "length is not known"),
             (lambda p: 1 in p, "what it contains"),
             (lambda p: p(), "cannot be called"),
@@ -151,7 +153,7 @@ class TestUse:
         seen: list[Any] = []
         define(lambda p: seen.extend([copy.deepcopy(p), {p: 1}, repr(p)]))
 
-        assert isinstance(seen[0], Promise) and "<promise inc.o0>" == seen[2]
+        assert isinstance(seen[0], Promise) and seen[2] == "<promise inc.o0>"
 
     @pytest.mark.parametrize("step", ["n", 0])
     def test_parts_of_what_has_none(self, step):
@@ -313,7 +315,7 @@ class TestDefinitions:
         def untyped(n) -> int:
             return n
 
-        assert 3 == untyped(3)
+        assert untyped(3) == 3
 
     @pytest.mark.parametrize("decorate", [task, workflow])
     def test_a_missing_return(self, decorate):
@@ -415,4 +417,4 @@ class TestDefinitions:
         with pytest.raises(PromiseMisuse) as caught:
             define(lambda p: p + 1)
 
-        assert ["while workflow tests.sdk.language.test_misuse.wf was being defined"] == caught.value.__notes__
+        assert caught.value.__notes__ == ["while workflow tests.sdk.language.test_misuse.wf was being defined"]

@@ -58,9 +58,9 @@ class TestGates:
             return inc(n=approve(inc(n=n), "review", timeout=timedelta(hours=1)))
 
         gate = wf.compiled.graph.nodes[1]
-        assert ("review", GateKind.APPROVE, 3600.0) == (gate.id, gate.gate, gate.overrides.timeout)
+        assert (gate.id, gate.gate, gate.overrides.timeout) == ("review", GateKind.APPROVE, 3600.0)
         with gate_answers(review=True):
-            assert 3 == wf(n=1)
+            assert wf(n=1) == 3
         with gate_answers(review=False), pytest.raises(NotApproved, match="'review' was not approved"):
             wf(n=1)
 
@@ -78,7 +78,7 @@ class TestGates:
 
         with gate_answers(how_many=41, when=dt.date(2026, 1, 1)):
             assert dt.date(2026, 1, 1) == wf(n=1)
-        assert [41] == seen
+        assert seen == [41]
 
     def test_answers_are_typed_at_a_terminal(self, monkeypatch):
         """
@@ -92,7 +92,7 @@ class TestGates:
         monkeypatch.setattr("sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
         monkeypatch.setattr("builtins.input", lambda prompt: "6")
 
-        assert 7 == wf()
+        assert wf() == 7
 
     def test_nobody_to_ask(self, monkeypatch):
         """
@@ -131,7 +131,7 @@ class TestGates:
             pause >> got
             return got
 
-        assert 2 == wf(n=1) and ("sleep",) == wf.compiled.graph.nodes[1].after
+        assert wf(n=1) == 2 and wf.compiled.graph.nodes[1].after == ("sleep",)
 
     def test_belong_to_workflows(self):
         """
@@ -154,7 +154,7 @@ class TestGates:
         def wf(n: int) -> int:
             return conditional("way").if_(n > 0).then(inc(n=n)).else_().then(wait_for_input("x", expected_type=int))
 
-        assert 2 == wf(n=1)
+        assert wf(n=1) == 2
 
 
 class TestImperative:
@@ -173,8 +173,8 @@ class TestImperative:
         """
         wb = self.build()
 
-        assert wb.ready() and ["inc", "text"] == wb.nodes
-        assert (2, "2") == wb(n=1) and "2" == wb(n=1).word
+        assert wb.ready() and wb.nodes == ["inc", "text"]
+        assert wb(n=1) == (2, "2") and wb(n=1).word == "2"
 
     def test_is_a_workflow(self):
         """
@@ -189,7 +189,7 @@ class TestImperative:
         def wf(n: int) -> tuple[int, int, list[int]]:
             return wb(n=n), plan(n=n), gmap(wb)(n=[n])
 
-        assert (2, 2, [2]) == wf(n=1)
+        assert wf(n=1) == (2, 2, [2])
 
     def test_lists_of_promises_need_a_type(self):
         """
@@ -203,7 +203,7 @@ class TestImperative:
             wb.add_workflow_output("all", gathered)
         wb.add_workflow_output("all", gathered, python_type=list[int])
 
-        assert [1, 2] == wb()
+        assert wb() == [1, 2]
 
     def test_order_and_branches(self):
         """
@@ -218,8 +218,8 @@ class TestImperative:
         result = branch.then(after.o0).else_().then(0)
         wb.add_workflow_output("o", result, python_type=int)
 
-        assert (2, 0) == (wb(n=1), wb(n=0))
-        assert ("void",) == wb.compiled.graph.nodes[1].after
+        assert (wb(n=1), wb(n=0)) == (2, 0)
+        assert wb.compiled.graph.nodes[1].after == ("void",)
 
     def test_handles_failures(self):
         """
@@ -237,7 +237,7 @@ class TestImperative:
 
         with pytest.raises(ValueError, match="broken"):
             wb(n=3)
-        assert [3] == seen
+        assert seen == [3]
 
     def test_is_not_ready_before_its_inputs_are_used(self):
         """
@@ -298,7 +298,7 @@ class TestReferences:
         with task_mock(remote) as task_, task_mock(remote_wf) as wf_, task_mock(remote_lp) as lp_:
             task_.side_effect = lambda n: n * 2
             wf_.return_value, lp_.return_value = "word", 7
-            assert (7, "word", [2, 4]) == wf(n=5)
+            assert wf(n=5) == (7, "word", [2, 4])
         lp_.assert_called_once_with(n=10)
 
     def test_have_text_for_names(self):
@@ -332,7 +332,7 @@ class TestOverrides:
         ).graph.nodes[0]
 
         told = node.overrides
-        assert ("shown", 2, 1.0, 5.0, 3.0, True, True, "7") == (
+        assert (
             told.name,
             told.retries.times,
             told.retries.backoff,
@@ -341,7 +341,7 @@ class TestOverrides:
             told.interruptible,
             told.cached,
             told.cache_version,
-        )
+        ) == ("shown", 2, 1.0, 5.0, 3.0, True, True, "7")
 
     def test_of_the_container_make_a_variant(self):
         """
@@ -374,7 +374,7 @@ class TestOverrides:
             inc(n=2).with_overrides(requests=Resources(cpu=1))
             inc(n=3)
 
-        assert 2 == len(wf.compiled.tasks)
+        assert len(wf.compiled.tasks) == 2
 
     def test_of_results(self):
         """
@@ -382,7 +382,7 @@ class TestOverrides:
         """
         (variant,) = self.graph(cache=Cache(version="v", serialize=True)).tasks.values()
 
-        assert ("v", True) == (variant.options.cache.version, variant.options.cache.serialize)
+        assert (variant.options.cache.version, variant.options.cache.serialize) == ("v", True)
 
     def test_of_an_actors_resources_have_no_effect(self):
         """
@@ -460,10 +460,10 @@ class TestHelpers:
 
         with task_mock(inc) as mock:
             mock.return_value = 40
-            assert "40" == wf(n=1)
+            assert wf(n=1) == "40"
         mock.assert_called_once_with(n=1)
 
-        assert "2" == wf(n=1)
+        assert wf(n=1) == "2"
 
     def test_a_mock_in_place_of_a_workflow(self):
         """
@@ -480,8 +480,8 @@ class TestHelpers:
 
         with task_mock(inner) as mock:
             mock.side_effect = lambda n: n * 100
-            assert "300" == outer(n=3)
-        assert [] == seen and "4" == outer(n=3)
+            assert outer(n=3) == "300"
+        assert seen == [] and outer(n=3) == "4"
 
     def test_a_mocks_result_is_checked(self):
         """
@@ -501,7 +501,7 @@ class TestHelpers:
             mock.return_value = 9
             return inc(1), other
 
-        assert (9, "x") == check("x")
+        assert check("x") == (9, "x")
 
     def test_only_entities_can_be_replaced(self):
         """

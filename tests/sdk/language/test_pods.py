@@ -57,7 +57,7 @@ class TestModels:
         environment = actor(ActorEnvironment("a", pod_template=PodTemplate(models.V1PodSpec(containers=[container]))))
 
         assert (str(image), ("numpy",), {"A": "1"}) == (environment.image, environment.packages, environment.env)
-        assert (1.0, 1 << 30, {}) == (environment.requests.cpu, environment.requests.memory, environment.pod)
+        assert (environment.requests.cpu, environment.requests.memory, environment.pod) == (1.0, 1 << 30, {})
 
     def test_older_models(self):
         """
@@ -65,7 +65,7 @@ class TestModels:
         """
         inner = OldModel("x", ())
 
-        assert {"someName": ["a"], "items": [{"someName": "x", "items": []}]} == plain(OldModel(["a"], [inner]))
+        assert plain(OldModel(["a"], [inner])) == {"someName": ["a"], "items": [{"someName": "x", "items": []}]}
 
     def test_manifests(self):
         """
@@ -79,7 +79,7 @@ class TestModels:
             parts.requests,
             parts.limits,
         )
-        assert {"team": "ml"} == parts.rest["labels"] and "primary" == parts.rest["primary"]
+        assert parts.rest["labels"] == {"team": "ml"} and parts.rest["primary"] == "primary"
 
     def test_what_processes_cannot_have_is_carried_along(self):
         """
@@ -88,10 +88,10 @@ class TestModels:
         rest = read(PodTemplate(manifest())).rest["spec"]
 
         primary, sidecar = rest["containers"]
-        assert {"name": "sidecar", "image": "side:1"} == sidecar
-        assert {"requests": {"hugepages-2Mi": "4Mi"}} == primary["resources"]
-        assert ["R"] == [entry["name"] for entry in primary["env"]]
-        assert [{"name": "data", "emptyDir": {}}] == rest["volumes"]
+        assert sidecar == {"name": "sidecar", "image": "side:1"}
+        assert primary["resources"] == {"requests": {"hugepages-2Mi": "4Mi"}}
+        assert [entry["name"] for entry in primary["env"]] == ["R"]
+        assert rest["volumes"] == [{"name": "data", "emptyDir": {}}]
 
     def test_no_primary_container_is_fine(self):
         """
@@ -99,8 +99,8 @@ class TestModels:
         """
         parts = read(PodTemplate({"containers": [], "initContainers": [{"name": "init"}]}))
 
-        assert (None, {}, None) == (parts.image, parts.env, parts.requests)
-        assert {"initContainers": [{"name": "init"}]} == parts.rest["spec"]
+        assert (parts.image, parts.env, parts.requests) == (None, {}, None)
+        assert parts.rest["spec"] == {"initContainers": [{"name": "init"}]}
 
     @pytest.mark.parametrize("spec", ["text", 3, [1]])
     def test_anything_else_is_refused(self, spec):
@@ -125,8 +125,8 @@ class TestTogetherWithArguments:
         """
         made = Container(requests=Resources(mem="2Gi"), pod_template=PodTemplate(manifest())).compiled()
 
-        assert (None, 2 << 30) == (made.requests.cpu, made.requests.memory)
-        assert (None, None) == (made.limits.cpu, made.limits.memory)
+        assert (made.requests.cpu, made.requests.memory) == (None, 2 << 30)
+        assert (made.limits.cpu, made.limits.memory) == (None, None)
 
     def test_the_templates_variables_and_image_win(self):
         """
@@ -136,7 +136,7 @@ class TestTogetherWithArguments:
 
         made = Container(image="other:1", environment={"A": "0", "B": "2"}, pod_template=template).compiled()
 
-        assert ("image:1", {"A": "1", "B": "2"}) == (made.image, made.env)
+        assert (made.image, made.env) == ("image:1", {"A": "1", "B": "2"})
 
     def test_labels_are_joined(self):
         """
@@ -144,4 +144,4 @@ class TestTogetherWithArguments:
         """
         template = PodTemplate(labels={"a": "1", "b": "1"})
 
-        assert {"a": "1", "b": "2"} == Container(pod_template=template, labels={"b": "2"}).compiled().pod["labels"]
+        assert Container(pod_template=template, labels={"b": "2"}).compiled().pod["labels"] == {"a": "1", "b": "2"}

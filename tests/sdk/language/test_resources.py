@@ -59,7 +59,7 @@ class TestAmounts:
         """
         There are no halves of GPUs.
         """
-        assert 2 == count("2", "gpu")
+        assert count("2", "gpu") == 2
 
         with pytest.raises(BadAmount):
             count("1.5", "gpu")
@@ -112,14 +112,14 @@ class TestResources:
         """
         What is not asked for stays unsaid: the ledger counts it as nothing.
         """
-        assert (None, None, None, None) == (plain(None).cpu, plain(None).memory, plain(None).gpu, plain(None).disk)
+        assert (plain(None).cpu, plain(None).memory, plain(None).gpu, plain(None).disk) == (None, None, None, None)
 
     def test_an_accelerator_asks_for_one_gpu(self):
         """
         A kind of GPU without a number is one GPU.
         """
-        assert (1, "nvidia-tesla-t4") == (plain(None, T4).gpu, plain(None, T4).accelerator)
-        assert 2 == plain(Resources(gpu=2), T4).gpu
+        assert (plain(None, T4).gpu, plain(None, T4).accelerator) == (1, "nvidia-tesla-t4")
+        assert plain(Resources(gpu=2), T4).gpu == 2
 
 
 class TestAccelerators:
@@ -128,11 +128,11 @@ class TestAccelerators:
         `A100.partition_1g_5gb` is what `partitioned("1g.5gb")` gives.
         """
         assert A100.partitioned("1g.5gb") == A100.partition_1g_5gb
-        assert "nvidia-tesla-a100/1g.5gb" == str(A100.partition_1g_5gb)
+        assert str(A100.partition_1g_5gb) == "nvidia-tesla-a100/1g.5gb"
         assert A100 != A100.unpartitioned != A100_80GB
 
     def test_any_device_can_be_named(self):
         """
         The list of devices is not closed.
         """
-        assert "my-gpu" == str(GPUAccelerator("my-gpu"))
+        assert str(GPUAccelerator("my-gpu")) == "my-gpu"

@@ -15,14 +15,14 @@ def test_is_found_in_the_environment(variable):
     """
     With the prefixes that programs know, and without.
     """
-    assert "s3cret" == find(SECRET, {variable: "s3cret"}, "/nowhere")
+    assert find(SECRET, {variable: "s3cret"}, "/nowhere") == "s3cret"
 
 
 def test_prefixes_are_tried_in_order():
     """
     The explicit prefix wins over the bare name.
     """
-    assert "1" == find(SECRET, {"MY_GROUP_API_KEY": "2", "_FSEC_MY_GROUP_API_KEY": "1"}, "/nowhere")
+    assert find(SECRET, {"MY_GROUP_API_KEY": "2", "_FSEC_MY_GROUP_API_KEY": "1"}, "/nowhere") == "1"
 
 
 def test_its_own_variable_comes_first():
@@ -31,9 +31,9 @@ def test_its_own_variable_comes_first():
     """
     secret = Secret(key="token", env_var="HF_TOKEN")
 
-    assert "1" == find(secret, {"HF_TOKEN": "1", "_FSEC_TOKEN": "2"}, "/nowhere")
-    assert "HF_TOKEN" == secret.variable
-    assert "_FSEC_MY_GROUP_API_KEY" == SECRET.variable
+    assert find(secret, {"HF_TOKEN": "1", "_FSEC_TOKEN": "2"}, "/nowhere") == "1"
+    assert secret.variable == "HF_TOKEN"
+    assert SECRET.variable == "_FSEC_MY_GROUP_API_KEY"
 
 
 def test_is_found_as_a_file(tmp_path):
@@ -43,7 +43,7 @@ def test_is_found_as_a_file(tmp_path):
     (tmp_path / "my-group").mkdir()
     (tmp_path / "my-group" / "api.key").write_text("s3cret\n")
 
-    assert "s3cret" == find(SECRET, {}, str(tmp_path))
+    assert find(SECRET, {}, str(tmp_path)) == "s3cret"
 
 
 def test_a_name_cannot_lead_out_of_the_folder(tmp_path):
@@ -60,7 +60,7 @@ def test_what_is_missing_is_left_out():
     """
     Only what was found travels; the hub fails the node that asked for the rest.
     """
-    assert {"_FSEC_A": "1"} == resolve([Secret(key="a"), Secret(key="b")], {"A": "1"})
+    assert resolve([Secret(key="a"), Secret(key="b")], {"A": "1"}) == {"_FSEC_A": "1"}
 
 
 def test_group_alone_or_key_alone():
@@ -68,7 +68,7 @@ def test_group_alone_or_key_alone():
     A group is optional, and so is a key beside a group.
     """
     assert "_FSEC_A" == Secret(group="a").variable == Secret(key="a").variable
-    assert "_FSEC_G_V2_K" == Secret("g", "k", "v2").variable
+    assert Secret("g", "k", "v2").variable == "_FSEC_G_V2_K"
 
 
 @pytest.mark.parametrize(
@@ -87,5 +87,5 @@ def test_places_are_told():
     """
     Errors can say where was looked.
     """
-    assert ["_FSEC_TOKEN", "_UNION_TOKEN", "TOKEN", "token"] == list(places(Secret(key="token")))
+    assert list(places(Secret(key="token"))) == ["_FSEC_TOKEN", "_UNION_TOKEN", "TOKEN", "token"]
     assert Secret.ENV_VAR is Secret.MountType.ENV_VAR is MountType.ENV_VAR
