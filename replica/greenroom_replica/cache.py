@@ -14,7 +14,7 @@ from greenroom.caching.sizes import measure
 from greenroom.caching.store import Attempt
 from greenroom.caching.telemetry import CallTelemetry, described, loaded
 from greenroom_replica import opens
-from greenroom_replica.cache_code import BundledStore
+from greenroom_replica.cache_code import BundledStore, objects_in
 from greenroom_replica.cache_loads import Ownership, ReplicaAttempt
 from greenroom_replica.cache_memory import (
     NOISE,
@@ -93,6 +93,9 @@ class ReplicaCache(BundledStore):
         if not size.exact and attempt.alone and attempt.grown >= NOISE:
             entry.bytes = max(entry.bytes, attempt.grown)
         self.note_classes(size.classes)
+        in_key = objects_in(entry.key)
+        if in_key:
+            self.note_classes(measure(in_key, digester.is_user_class).classes)
         if attempt.files:
             entry.depends = (*entry.depends, *(name for name, state in attempt.files.items() if state is not None))
         ask, loader = attempt.ask, attempt.ask.view.loader

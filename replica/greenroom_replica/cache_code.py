@@ -25,7 +25,6 @@ class BundledStore(Store):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._epochs: dict[str, Epoch] = {}
         self._class_hexes: weakref.WeakKeyDictionary[type, str] = weakref.WeakKeyDictionary()
         """Digests of the user's classes, taken while they were those of the active bundle."""
         self._volatile: set[tuple[str, str]] = set()
@@ -42,20 +41,15 @@ class BundledStore(Store):
         its objects get the classes of the new bundle when it is first asked for. What is not visible to the new bundle
         is kept for the old one.
         """
-        name = bundle.id if bundle is not None else ""
         self.bundle = bundle
         if bundle is not None:
             bundle.digester.volatile = self._volatile
-        epoch = self._epochs.get(name)
-        if epoch is None:
-            epoch = self._epochs[name] = Epoch()
-        self.epoch = epoch
+        self.epoch = Epoch()
         if current.store is self:
-            current.epoch = epoch
+            current.epoch = self.epoch
 
     def forget_bundle(self, id: str) -> None:
         """A bundle no longer lives in this runner: entries that only it could see go."""
-        self._epochs.pop(id, None)
         with self._lock:
             for key, group in list(self._groups.items()):
                 group.seen_by.discard(id)
@@ -76,12 +70,12 @@ class BundledStore(Store):
         group.bundle = bundle
         candidates.sort(key=lambda entry: (entry.bundle is bundle, entry.tick))
         for entry in candidates:
-            if bundle is not None and entry.verdicts.get(bundle.id) is False:
+            if bundle is not None and not self._may_see(entry, bundle):
                 group.hidden.append(entry)
                 continue
-            entry.plain = entry.plain and entry.bundle is bundle
+            entry.plain = entry.bundle is bundle and entry.deadline is None and entry.mark is None
             try:
-                self._rebind(_objects_in(entry.key))
+                self._rebind(objects_in(entry.key))
                 before = group.entries.get(entry.key)
                 group.entries[entry.key] = entry
             except Exception:  # Keys that cannot be compared, or whose classes have changed.
@@ -91,11 +85,9 @@ class BundledStore(Store):
                 group.hidden.append(before)
 
     def adopt(self, entry: Entry) -> bool:
-        """Give an entry's objects the classes of the active bundle; hide it where that, or its files, do not fit."""
+        """Give an entry's objects the classes of the active bundle; hide it where that cannot be."""
         bundle = self.bundle
         try:
-            if bundle is not None and not fits(entry.files, bundle):
-                raise CannotRebind("a file that its load has read is another one now")
             self._rebind([entry.value])
         except CannotRebind:
             if bundle is not None:
@@ -106,6 +98,13 @@ class BundledStore(Store):
         entry.bundle = bundle
         entry.plain = entry.deadline is None and entry.mark is None
         return True
+
+    @staticmethod
+    def _may_see(entry: Entry, bundle: BundleView) -> bool:
+        """Whether a bundle may see an entry, as far as its code, its files and earlier attempts tell."""
+        if entry.bundle is bundle:
+            return True
+        return entry.verdicts.get(bundle.id) is not False and fits(entry.files, bundle)
 
     def _rebind(self, roots: Iterable[Any]) -> None:
         rebind_instances(roots, self._successor, is_current=self._is_current)
@@ -143,7 +142,7 @@ class BundledStore(Store):
                 self._class_hexes[cls] = self.digester.digest(cls).hex
 
 
-def _objects_in(key: Any) -> list[Any]:
+def objects_in(key: Any) -> list[Any]:
     """The objects that a key holds to compare them."""
     return [side.value for side in getattr(key, "sides", ())]
 

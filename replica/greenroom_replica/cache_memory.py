@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from types import CellType, FrameType
 from typing import Any, Final, Protocol
 
 from greenroom_replica import procfs
@@ -131,17 +132,12 @@ def ran_out(fault: BaseException) -> str | None:
 
 def holder_of(thing: Any) -> str:
     """Who still refers to an object that should be gone, as well as one can say it; empty where nobody is seen."""
-    import types
-
+    kind = ""
     for other in gc.get_referrers(thing):
         if isinstance(other, dict) and "__name__" in other and "__builtins__" in other:
-            names = [name for name, value in other.items() if value is thing]
-            return f"{other['__name__']}.{names[0]}" if names else ""
-        if isinstance(other, types.FrameType):
-            continue
-        if isinstance(other, types.CellType):
-            return "a closure"
-        if isinstance(other, dict | list | tuple | set):
-            return f"a {type(other).__name__}"
-        return f"a {type(other).__qualname__}"
-    return ""
+            for name, value in other.items():
+                if value is thing:
+                    return f"{other['__name__']}.{name}"
+        elif not isinstance(other, FrameType):
+            kind = kind or ("a closure" if isinstance(other, CellType) else f"a {type(other).__qualname__}")
+    return kind

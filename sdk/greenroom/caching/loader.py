@@ -303,12 +303,12 @@ class Loader:
         view = self.view
         if view.epoch is not current.epoch:
             store = current_store()
-            known = self._views.get(current.epoch)
-            if known is None:
+            known = self._views.get(store.bundle)
+            if known is None or known.store is not store:
                 return self.resolve()
             view = known
-            if view.group.bundle is not store.bundle:
-                store.group(self, view.group.digest)
+            store.group(self, view.group.digest)
+            view.epoch = current.epoch
             self.view = view
         return view if view.holds() else self.resolve()
 
@@ -332,7 +332,7 @@ class Loader:
         view.epoch = current.epoch
         if len(self._views) > 8:
             self._views.clear()
-        self._views[view.epoch] = self.view = view
+        self._views[store.bundle] = self.view = view
         return view
 
     def _digest(self, store: Store, digester: Digester) -> Digest:
