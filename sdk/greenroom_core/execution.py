@@ -68,9 +68,9 @@ class Execution:
 
     def _add(self, nodes: Iterable[Node], owner: str) -> None:
         for spec in nodes:
-            upstream = list(spec.upstream())
+            upstream = tuple(spec.upstream())
             task = self.tasks.get(spec.target) if spec.kind in (NodeKind.TASK, NodeKind.MAP) else None
-            self.nodes[spec.id] = NodeRun(spec, task, len(upstream), owner)
+            self.nodes[spec.id] = NodeRun(spec, task, upstream, owner)
             for name in upstream:
                 self._feeds.setdefault(name, []).append(spec.id)
             if not upstream:
@@ -120,6 +120,8 @@ class Execution:
             node.inputs = node.inputs or self.inputs_of(node)
         except UNREADABLE as fault:
             node.broken = Failure(Cause.INPUT, "InputError", f"node {node.id}: {fault}", where=node.spec.line)
+            if node.items is not None:
+                node.items.close()
             self._look.append(node.id)
 
     def _ask_for_child(self, node: NodeRun) -> None:

@@ -61,14 +61,13 @@ def _begin(run: Execution, node: NodeRun) -> Fact:
 def _unmet(run: Execution, node: NodeRun) -> str | None:
     """A node whose end keeps this one from starting."""
     within = node.spec.within
-    needed = {promise.node for promise in node.spec.promises()}
-    for name in node.spec.upstream():
-        if within is not None and name == within[0]:
+    for name in node.upstream:
+        before = run.nodes[name]
+        if before.outcome is Outcome.SUCCEEDED or (within is not None and name == within[0]):
             continue
-        outcome, failure = run.nodes[name].outcome, run.nodes[name].failure
-        merely_after = outcome is Outcome.SKIPPED and failure is None and name not in needed
-        if outcome is not Outcome.SUCCEEDED and not merely_after:
-            return name
+        skipped = before.outcome is Outcome.SKIPPED and before.failure is None
+        if not skipped or any(promise.node == name for promise in node.spec.promises()):
+            return name  # One that was merely to come before, on a way not taken, does not keep it.
     return None
 
 

@@ -67,15 +67,18 @@ class NodeRun:
         "spec",
         "state",
         "task",
+        "upstream",
         "values",
         "waiting",
     )
 
-    def __init__(self, spec: Node, task: Task | None, waiting: int, owner: str = "") -> None:
+    def __init__(self, spec: Node, task: Task | None, upstream: tuple[str, ...], owner: str = "") -> None:
         self.id = spec.id
         self.spec = spec
         self.task = task
-        self.waiting = waiting
+        self.upstream = upstream
+        """Nodes that it waits for."""
+        self.waiting = len(upstream)
         """Nodes that must end before this one can start."""
         self.owner = owner
         """The dynamic node that made this one; empty for a node of the program."""

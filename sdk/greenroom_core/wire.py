@@ -24,10 +24,25 @@ class WireFault(ValueError):
 
 def to_wire(obj: Any) -> Any:
     """Plain data for a structure made of dataclasses, enums, mappings and sequences."""
-    if dataclasses.is_dataclass(obj) and not isinstance(obj, type):
-        wire = {name: to_wire(item) for name, default, item in _fields_of(obj) if not _same(item, default)}
-        tag = _TAGS.get(type(obj))
-        return wire if tag is None else {"is": tag, **wire}
+    cls = type(obj)
+    if cls in _PLAIN:
+        return obj
+    layout = _LAYOUTS.get(cls)
+    if layout is None:
+        return _other_to_wire(obj, cls)
+    tag = _TAGS.get(cls)
+    wire: dict[str, Any] = {} if tag is None else {"is": tag}
+    for name, default in layout:
+        item = getattr(obj, name)
+        if item is not default and not (type(item) is type(default) and item == default):
+            wire[name] = item if type(item) in _PLAIN else to_wire(item)
+    return wire
+
+
+def _other_to_wire(obj: Any, cls: type[Any]) -> Any:
+    if dataclasses.is_dataclass(cls):
+        _LAYOUTS[cls] = [(field.name, _default(field)) for field in dataclasses.fields(cls)]
+        return to_wire(obj)
     if isinstance(obj, Enum):
         return obj.value
     if isinstance(obj, Mapping):
@@ -69,15 +84,10 @@ def tagged(tag: str) -> Callable[[type[T]], type[T]]:
 
 
 _LAYOUTS: dict[type[Any], list[tuple[str, Any]]] = {}
+"""Fields of each dataclass that was met, with their defaults."""
+
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 _MISSING = object()
-
-
-def _fields_of(obj: Any) -> list[tuple[str, Any, Any]]:
-    cls = type(obj)
-    layout = _LAYOUTS.get(cls)
-    if layout is None:
-        layout = _LAYOUTS[cls] = [(field.name, _default(field)) for field in dataclasses.fields(cls)]
-    return [(name, default, getattr(obj, name)) for name, default in layout]
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
@@ -86,10 +96,6 @@ def _default(field: dataclasses.Field[Any]) -> Any:
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return _MISSING
-
-
-def _same(item: Any, default: Any) -> bool:
-    return item is default or (type(item) is type(default) and item == default)
 
 
 _READERS: dict[Any, _Read] = {}

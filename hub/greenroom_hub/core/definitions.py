@@ -17,14 +17,13 @@ def wanted_of(run: Run, node: NodeRun) -> Wanted:
         bound = hashlib.sha256()
         for name, value in node.inputs.bound.items():
             bound.update(name.encode() + b"\0" + len(value).to_bytes(8, "big") + value)
-        sealed = run.execution.submitted.sealed
         timeout = timeout_of(node)
         wanted = run.wanted[node.id] = Wanted(
             run.execution.submitted.submission.program,
             _task_name(run, node, timeout),
             node.inputs.params,
             bound.hexdigest()[:32] if node.inputs.bound else "",
-            hashlib.sha256(sealed).hexdigest()[:32] if sealed else "",
+            run.sealed,
         )
     return wanted
 

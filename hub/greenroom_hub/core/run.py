@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import hashlib
 from dataclasses import dataclass, field
 
 from greenroom_core.execution import Execution
@@ -19,13 +19,15 @@ class Run:
     seq: int = 0
     """Of the last fact in its stream."""
     parent: tuple[str, str] | None = None
+    sealed: str = ""
+    """Digest of the sealed environment variables and secrets."""
     pools: dict[str, str] = field(default_factory=dict)
     """Pool by key of the environment in the program."""
     wanted: dict[str, Wanted] = field(default_factory=dict)
     """Definition by node."""
     needs: dict[str, int] = field(default_factory=dict)
     """By node: the row that its calls depend on, which must be on disk before they are sent."""
-    usage: dict[str, Counter[str]] = field(default_factory=dict)
+    usage: dict[str, dict[str, int]] = field(default_factory=dict)
     """By pool: calls that each replica holds of this execution."""
     keys: dict[str, bytearray] = field(default_factory=dict)
     """By node whose results are cached: the keys of its calls, 16 bytes each."""
@@ -43,6 +45,10 @@ class Run:
     noticed: set[str] = field(default_factory=set)
     """What it has been told, so that it is said once."""
 
+    def __post_init__(self) -> None:
+        sealed = self.execution.submitted.sealed
+        self.sealed = hashlib.sha256(sealed).hexdigest()[:32] if sealed else ""
+
     @property
     def id(self) -> str:
         """The execution's id."""
@@ -50,10 +56,12 @@ class Run:
 
     def note(self, pool: str, replica: str, change: int) -> None:
         """This many more (or fewer) of its calls are held by a replica."""
-        counts = self.usage.setdefault(pool, Counter())
-        counts[replica] += change
-        if counts[replica] <= 0:
-            del counts[replica]
+        counts = self.usage.setdefault(pool, {})
+        left = counts.get(replica, 0) + change
+        if left > 0:
+            counts[replica] = left
+        else:
+            counts.pop(replica, None)
 
     def replicas_of(self, pool: str) -> int:
         """Replicas that it occupies in a pool."""

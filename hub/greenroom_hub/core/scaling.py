@@ -12,6 +12,8 @@ from greenroom_hub.core.submissions import fail_waiting, notice
 
 def scale(state: State, pool: Pool) -> None:
     """Start what the pool lacks; note when it fell idle."""
+    if len(pool.replicas) >= pool.limit and pool.idle_since_ms is None and len(pool.idle) < len(pool.replicas):
+        return  # As large as it may be, and at work.
     demand = _demand(state, pool)
     _note_idleness(state, pool, demand)
     if state.draining or state.expected:

@@ -104,7 +104,7 @@ def _start_nodes(state: State, run: Run) -> None:
         node = run.execution.nodes[name]
         if node.ended or node.items is None:
             continue
-        if any(node.spec.upstream()) or node.items.trouble:
+        if node.upstream or node.items.trouble:
             run.needs[name] = state.position  # What its calls depend on goes to disk with this turn.
         missing = [secret for secret in node.task.secrets if secret not in _secrets(run)] if node.task else []
         if missing:

@@ -75,7 +75,7 @@ def node_view(node: NodeRun) -> dict[str, Any]:
         "what": str(node.spec.kind),
         "task": node.task.name if node.task else None,
         "state": str(node.outcome) if node.outcome is not None else words.get(node.state, "ended"),
-        "after": list(node.spec.upstream()),
+        "after": list(node.upstream),
         "child": node.child,
         "failure": failure_of(node.failure),
     }
