@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom import compat
 from greenroom.blobs import LocalBlobs
 from greenroom.caching import use_store as use_cache
 from greenroom.context import Context
@@ -158,6 +159,8 @@ class RealWorkshop:
         self._reset.forget(code.name)
         with self._reset.importing(code.name):
             self._current = code
+            if definition.options.get("alias") and not compat.is_installed():
+                compat.install()  # Part of what this code's calls start from, as its imports are.
             if manifest is None or definition.bundle is None:
                 os.chdir(self._place.work)
             else:
@@ -240,6 +243,11 @@ class RealWorkshop:
         return sorted(names)[:LONGEST_TEMPLATE]
 
     # Around calls ---------------------------------------------------------------------------------------------------
+
+    def switch(self, callee: Callee) -> None:
+        """Make the callee's code current, for a call in a forked child."""
+        if self._current is not callee.bundle:
+            self._enter(callee.bundle)
 
     def begin(self, callee: Callee, context: Context) -> contextvars.Context:
         """Make the callee's code and environment current."""
