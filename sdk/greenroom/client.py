@@ -150,11 +150,11 @@ class Client(_Base):
         return _rows(self.drive(get(listing(limit, state, before))), "executions")
 
     def replicas(self) -> list[dict[str, Any]]:
-        """What `greenroom replicas` shows."""
-        return _rows(self.drive(get("/api/replicas")), "replicas")
+        """Environments with their replicas, as `greenroom replicas` shows them."""
+        return _rows(self.drive(get("/api/replicas")), "environments")
 
     def cache(self) -> list[dict[str, Any]]:
-        """What `greenroom cache` shows."""
+        """Entries of the actor cache, as `greenroom cache` shows them."""
         return _rows(self.drive(get("/api/cache")), "entries")
 
     def cancel(self, id: str, reason: str = "") -> None:
@@ -183,6 +183,7 @@ class Client(_Base):
 
     def close(self) -> None:
         """Close the connections; the next request opens them again."""
+        self._shared.blobs = None
         if self._shared.link is not None:
             self._shared.link.close()
 
@@ -233,11 +234,11 @@ class AsyncClient(_Base):
         return _rows(await self.drive(get(listing(limit, state, before))), "executions")
 
     async def replicas(self) -> list[dict[str, Any]]:
-        """What `greenroom replicas` shows."""
-        return _rows(await self.drive(get("/api/replicas")), "replicas")
+        """Environments with their replicas, as `greenroom replicas` shows them."""
+        return _rows(await self.drive(get("/api/replicas")), "environments")
 
     async def cache(self) -> list[dict[str, Any]]:
-        """What `greenroom cache` shows."""
+        """Entries of the actor cache, as `greenroom cache` shows them."""
         return _rows(await self.drive(get("/api/cache")), "entries")
 
     async def cancel(self, id: str, reason: str = "") -> None:
@@ -280,6 +281,7 @@ class AsyncClient(_Base):
 
     async def close(self) -> None:
         """Close the connections; the next request opens them again."""
+        self._shared.blobs = None
         for link in self._links:
             link.close()
 
@@ -294,20 +296,17 @@ class AsyncClient(_Base):
 
 def blobs_of(hub: Hub, link: Link | None = None) -> BlobStore:
     """The store of a hub's blobs, as it is best reached from here; maps' results are read by `link`."""
+    from greenroom.opening import manifests_of
+
+    manifests = manifests_of(link or Link(hub))
     if hub.blobs is not None:
         from greenroom.blobs import LocalBlobs
-        from greenroom.opening import manifests_of
 
-        return LocalBlobs(hub.blobs, manifests=manifests_of(link or Link(hub)))
+        return LocalBlobs(hub.blobs, manifests=manifests)
+    from greenroom.bundling.stats import cache_folder
     from greenroom.remote_blobs import HttpBlobs
 
-    return HttpBlobs(str(hub.endpoint), hub.token, os.path.join(cache_folder(), "blobs"))
-
-
-def cache_folder() -> str:
-    """Where this user's commands keep what can be had again: `$XDG_CACHE_HOME/greenroom`, else below `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, "greenroom")
+    return HttpBlobs(str(hub.endpoint), hub.token, cache_folder() / "blobs", manifests=manifests)
 
 
 def listing(limit: int, state: str, before: str) -> str:
@@ -318,7 +317,7 @@ def listing(limit: int, state: str, before: str) -> str:
 
 
 def _rows(answer: Any, name: str) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = answer[name] if isinstance(answer, dict) else answer
+    rows: list[dict[str, Any]] = answer[name]
     return rows
 
 

@@ -76,8 +76,12 @@ class Follower:
         return self._open().fileno()
 
     def __iter__(self) -> Iterator[Event]:
-        while not self.ended:
-            yield from self.read()
+        """Every event from here to the last one; the connection is closed behind it."""
+        try:
+            while not self.ended:
+                yield from self.read()
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Stop reading."""

@@ -368,6 +368,9 @@ class Connection:
             self._socket.close()
             self._socket = None
 
+    def __del__(self) -> None:
+        self.close()  # Many hold one for as long as they live, and have no end of their own to close it at.
+
 
 def connect(endpoint: Endpoint, *, secured: bool = True) -> socket.socket:
     """A socket to a hub, through the proxy that the environment names unless the hub is on this machine.

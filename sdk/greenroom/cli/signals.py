@@ -15,7 +15,7 @@ class Leave(BaseException):
 class Signals:
     """Turns signals into wishes that the watching loop reads between two events.
 
-    The first Ctrl-C and SIGTERM ask for the execution's end, a second Ctrl-C leaves it to the hub, SIGHUP detaches.
+    The first Ctrl-C or SIGTERM asks for the execution's end, a second one leaves that to the hub, SIGHUP detaches.
     """
 
     def __init__(self) -> None:
@@ -43,13 +43,16 @@ class Signals:
         signal.signal(number, handler)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupted:
-            raise Leave
+        self._ask("interrupted")
         self.interrupted = True
-        self.cancel = self.cancel or "interrupted"
 
     def _on_terminate(self, number: int, frame: FrameType | None) -> None:
-        self.cancel = self.cancel or "terminated"
+        self._ask("terminated")
+
+    def _ask(self, reason: str) -> None:
+        if self.cancel:
+            raise Leave
+        self.cancel = reason
 
     def _on_hangup(self, number: int, frame: FrameType | None) -> None:
         self.detached = True

@@ -24,6 +24,10 @@ _TICK: Final = 0.1
 """Seconds after which a live region is drawn again, and signals are noticed."""
 
 
+_LAST_WORDS: Final = 30.0
+"""Seconds that a SIGTERM waits for the execution's end: calls get 10 s to notice, then 10 s more."""
+
+
 class Watch:
     """One execution being watched."""
 
@@ -34,7 +38,7 @@ class Watch:
         self.progress = Progress(execution)
         self.view = View(self.progress, screen, hub=link.hub.name, url=url, call=call, clock=time.monotonic)
         self._follower = Follower(link, execution, logs=logs == "all")
-        self._cancelled = False
+        self._cancelled_at = 0.0
         self._behind = logs == "all"
         """Whether output may have come before the stream of events was opened."""
 
@@ -49,7 +53,7 @@ class Watch:
                 self._follow(signals)
             except Leave:
                 self.view.leave(f"{self._execution} is left to the hub: greenroom watch {self._execution}")
-                return INTERRUPTED
+                return INTERRUPTED if signals.interrupted else CANCELLED
             except HubGone as gone:
                 raise HubGone(self._execution) from gone
             finally:
@@ -65,10 +69,12 @@ class Watch:
                 self._catch_up()
             if signals.detached:
                 return
-            if signals.cancel and not self._cancelled:
-                self._cancelled = True
+            if signals.cancel and not self._cancelled_at:
+                self._cancelled_at = time.monotonic()
                 self.view.note(f"cancelling {self._execution}; Ctrl-C again leaves it to the hub")
                 self._link.drive(cancel(self._execution, signals.cancel))
+            if signals.cancel and not signals.interrupted and time.monotonic() - self._cancelled_at > _LAST_WORDS:
+                raise Leave  # Whoever sent SIGTERM is about to send SIGKILL.
             if events:
                 self.view.on(events)
             else:

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import importlib
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -53,3 +56,14 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
 def starts(folder: Path | str) -> list[int]:
     file = Path(folder) / "starts"
     return [int(line) for line in file.read_text().split()] if file.exists() else []
+
+
+@pytest.fixture(scope="session")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    """The programs that the tests submit, in a folder of their own: their bundle is one file, not this repository."""
+    folder = tmp_path_factory.mktemp("programs")
+    shutil.copy(Path(__file__).with_name("programs.py"), folder / "submitted_programs.py")
+    sys.path.insert(0, str(folder))
+    yield importlib.import_module("submitted_programs")
+    sys.path.remove(str(folder))
+    del sys.modules["submitted_programs"]

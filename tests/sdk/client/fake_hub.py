@@ -98,6 +98,7 @@ class FakeHub:
         self.requests: list[Asked] = []
         self.runs: dict[str, Run] = {}
         self.programs: set[str] = set()
+        self.submissions: list[dict[str, Any]] = []
         self.blobs: dict[str, bytes] = {}
         self.routes: list[tuple[str, re.Pattern[str], Callable[[Asked], Answer]]] = []
         self.on_submit: Callable[[Run, Any], None] = lambda run, submission: None
@@ -258,6 +259,7 @@ class FakeHub:
             ("POST", "/api/blobs/missing", self._missing),
             ("PUT", "/api/blobs/([0-9a-f]+)", self._put),
             ("GET", "/api/blobs/([0-9a-f]+)", self._get),
+            ("HEAD", "/api/blobs/([0-9a-f]+)", self._get),
         ]
 
     def _hub(self, asked: Asked) -> Answer:
@@ -289,6 +291,7 @@ class FakeHub:
                 return error(404, "unknown_program", "send the program")
             self.programs.add(hashlib.sha256(body["program"]).hexdigest()[:32])
         run = self.run(submission.get("name") or f"wf-{len(self.runs) + 1:04d}")
+        self.submissions.append(submission)
         self.on_submit(run, submission)
         if "wait" in asked.query:
             self._await(run, float(asked.query["wait"]))
