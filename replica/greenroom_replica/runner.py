@@ -15,6 +15,7 @@ from greenroom_replica.core import talk
 from greenroom_replica.core.page import PHASE, Phase
 from greenroom_replica.runner_async import Coroutines
 from greenroom_replica.runner_calls import Calls, Lane
+from greenroom_replica.runner_fork import Forked
 from greenroom_replica.runner_setup import Place, RunnerSettings
 from greenroom_replica.runner_stop import Stopper
 from greenroom_replica.workshop import Callee, NotReady, Workshop
@@ -41,6 +42,7 @@ class Runner:
         self._lanes: dict[tuple[bytes, str, str], Lane] = {}
         self._replica = ReplicaPlace(settings.config.index, settings.config.environment, settings.config.replica)
         self._coroutines: Coroutines | None = None
+        self._forked = Forked(self._calls, place)
         self._skips = False
         """Whether calls are passed over until `Drop` comes."""
         self._left = False
@@ -106,9 +108,10 @@ class Runner:
         calls = self._calls
         calls.start_order()
         lane = self.lane(order)
+        call = self._forked.call if lane.is_forked else calls.call
         last = order.first + len(order.ends) // 8 - 1
         for serial, _, inputs, item, attempt in self.calls_of(order, lane):
-            if not calls.call(serial, lane, inputs, item, attempt, serial == last):
+            if not call(serial, lane, inputs, item, attempt, serial == last):
                 self._skips = True  # It was taken back, and so is all that was sent before the word comes.
                 return
             if calls.retire is not None:
@@ -137,6 +140,8 @@ class Runner:
             if len(self._lanes) >= _LANES:
                 self._lanes.clear()
             lane = Lane(order.definition, order.execution, order.node, self._surroundings(order))
+            definition = Definition.unpack(self._definitions[order.definition])
+            lane.is_forked = definition.isolation == "fork" and self._place.settings.kind == "warm"
             lane.callee = self._callees.get(order.definition)
             self._lanes[key] = lane
         return lane

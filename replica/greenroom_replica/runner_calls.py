@@ -38,7 +38,7 @@ _getpid = os.getpid
 class Lane:
     """The calls of one order: what they have in common."""
 
-    __slots__ = ("callee", "digest", "execution", "node", "surroundings")
+    __slots__ = ("callee", "digest", "execution", "is_forked", "node", "surroundings")
 
     def __init__(self, digest: bytes, execution: str, node: str, surroundings: Surroundings) -> None:
         self.digest = digest
@@ -46,6 +46,8 @@ class Lane:
         self.node = node
         self.surroundings = surroundings
         self.callee: Callee | None = None
+        self.is_forked = False
+        """Whether its calls run in children of the runner."""
 
 
 class Calls:
@@ -75,7 +77,7 @@ class Calls:
         self.output = output
         self.stopper = stopper
         self.workshop = workshop
-        self._prepare = prepare
+        self.prepare = prepare
         self._unsent_since = 0
         self._wall = 0
         self._usage = (0.0, 0)
@@ -89,7 +91,7 @@ class Calls:
     def start_order(self) -> None:
         """Calls follow, possibly after a pause: clocks and figures start afresh."""
         self._wall = time.time_ns() // 1000 - _monotonic() // 1000
-        self._usage = usage()
+        self.begin_figures()
         self.output.skip()
 
     def say(self, message: talk.Report) -> None:
@@ -133,7 +135,7 @@ class Calls:
         context = Context(lane.surroundings, item, attempt, serial)
         extras: dict[str, Any] = {}
         try:
-            status, body = self._run(lane, payload, context, extras)
+            status, body = self.run_inside(lane, payload, context, extras)
         except Elsewhere as move:
             words[CURRENT] = words[PHASE] = 0
             self.say(talk.Moved(serial, move.why, move.alone))
@@ -146,20 +148,25 @@ class Calls:
             self.output.leave()  # User code forked and came back here: that process is nobody's.
         if context._folder is not None:
             context.close()
-        if duration > NOTABLE:
-            self._figures(extras)
+        self.figures(extras, duration)
         printed = self.output.mark()
         if printed is not None:
             extras["log"] = printed
         self.finish(serial, lane.callee, begun, duration, status, body, extras, is_last)
         return True
 
-    def _run(self, lane: Lane, payload: bytes, context: Context, extras: dict[str, Any]) -> tuple[int, bytes]:
+    def run_inside(self, lane: Lane, payload: bytes, context: Context, extras: dict[str, Any]) -> tuple[int, bytes]:
+        """Prepare, open, call, encode: status and payload of the outcome.
+
+        Raises:
+            Elsewhere: The call must not run in this process.
+            CallCancelled: It was interrupted between two lines of ours.
+        """
         words, callee = self.words, lane.callee
         step = _AT_IMPORT
         try:
             if callee is None:
-                callee = self._prepare(lane)
+                callee = self.prepare(lane)
             inside = self.workshop.begin(callee, context)
             inside.run(set_current, context)
             step = _AT_INPUT
@@ -254,6 +261,7 @@ class Calls:
         if told := self.workshop.telemetry():
             extras["cache"] = told
         self._write_extras(serial, started, took, status, body, extras, large)
+        self._unsent_since = self._unsent_since or begun + duration
 
     def _write_extras(
         self, serial: int, started: int, took: int, status: int, body: bytes, extras: dict[str, Any], large: bool
@@ -271,8 +279,14 @@ class Calls:
         self.knock()
         time.sleep(0.0005)
 
-    def _figures(self, extras: dict[str, Any]) -> None:
+    def begin_figures(self) -> None:
+        """Processor time counts from here."""
+        self._usage = usage()
+
+    def figures(self, extras: dict[str, Any], duration: int) -> None:
         """Processor time and memory of a call that took long enough to ask for them."""
+        if duration <= NOTABLE:
+            return
         cpu, peak = usage()
         if cpu - self._usage[0] > 0.010:
             extras["cpu_ms"] = round((cpu - self._usage[0]) * 1000, 1)

@@ -150,11 +150,15 @@ class Output:
             self.stderr = self._text(2, "<stderr>", lambda: words[ERR_SHIPPED])
         self.install()
 
-    def leave(self) -> NoReturn:
-        """End a process that is none of ours, with all that it has printed."""
+    def flush(self) -> None:
+        """Write what Python's streams hold back."""
         for stream in (self.stdout, self.stderr):
             with contextlib.suppress(OSError, ValueError):
                 stream.flush()
+
+    def leave(self) -> NoReturn:
+        """End a process that is none of ours, with all that it has printed."""
+        self.flush()
         os._exit(0)
 
     def skip(self) -> None:

@@ -56,6 +56,11 @@ class Stopper:
         words[ASKED] = serial
         return bool(words[CANCEL] == serial)
 
+    @property
+    def stopping(self) -> int:
+        """Serial of the call that was told to stop last; 0 if none was."""
+        return int(self._words[CANCEL])
+
     def stopped(self, serial: int) -> str | None:
         """Why a call that has ended counts as stopped: it was interrupted, or it asked and was told to stop."""
         words = self._words

@@ -97,6 +97,10 @@ class Workshop(Protocol):
         """Libraries that the callee's code has imported: what a template for it should hold."""
         ...
 
+    def switch(self, callee: Callee) -> None:
+        """Make the callee's code current, for a call in a forked child: nothing is begun here."""
+        ...
+
     def begin(self, callee: Callee, context: Context) -> contextvars.Context:
         """A call is about to start: its code's modules and process state are made current.
 

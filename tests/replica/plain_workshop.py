@@ -48,6 +48,8 @@ class PlainWorkshop:
     def learned(self, callee: Callee) -> Sequence[str]:
         return ()
 
+    def switch(self, callee: Callee) -> None: ...
+
     def begin(self, callee: Callee, context: Context) -> contextvars.Context:
         os.environ.update(callee.definition.env)
         return contextvars.copy_context()

@@ -176,6 +176,13 @@ class Page:
         self._place = place + size + len(extras)
         return True
 
+    def left(self, serial: int) -> bytes:
+        """What a forked child has left here for its parent under a call's serial; empty if it has not."""
+        at = self.words[HEAD] % CAPACITY
+        if self.serial[at] != serial:
+            return b""
+        return bytes(self.area[self.place[at] : self.place[at] + self.size[at]])
+
     def _room(self, head: int, tail: int, need: int) -> int:
         if head == tail:
             return 0 if need <= AREA else -1
