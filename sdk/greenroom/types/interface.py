@@ -362,6 +362,8 @@ def _outputs(name: str, annotation: Any) -> tuple[list[Output], Shape, Any]:
     where = f"{name}, its result"
     if annotation in (None, type(None), typing.NoReturn, typing.Never):
         return [], "none", None
+    if isinstance(annotation, tuple):  # `-> (int, str)`, as older programs write it.
+        annotation = tuple[annotation]  # type: ignore[valid-type]
     if isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields"):
         from greenroom.types.resolve import hints_of
 
