@@ -149,17 +149,14 @@ class Attempt:
         if missing:
             self._refuse(missing[0])
         environment = self.run_.execution.environments[self.spec.environment]
-        before = dict(os.environ)
+        before = _variables().copy()
         os.environ.update(environment.env)
         os.environ.update((name, self.run_.secrets[name]) for name in self.spec.secrets)
         try:
             yield
         finally:
-            if self.spec.isolation == "none":
-                before = {**os.environ, **before}
-            if os.environ != before:
-                os.environ.clear()
-                os.environ.update(before)
+            if self.spec.isolation != "none" and _variables() != before:
+                _restore(before)
 
     def _refuse(self, variable: str) -> None:
         from greenroom.secrets import files, places
@@ -174,6 +171,21 @@ class Attempt:
         retry = self.node.retry.times + 1
         told = f"  (node {where}, attempt {self.number} of {retry})" if retry > 1 else f"  (node {where})"
         error.add_note(f"Error encountered while executing '{self.task.name}':\n  {error}\n{told}")
+
+
+def _variables() -> dict[Any, Any]:
+    """The environment variables as `os.environ` keeps them: to copy and compare them costs next to nothing."""
+    raw: dict[Any, Any] = os.environ._data  # type: ignore[attr-defined]
+    return raw
+
+
+def _restore(before: Mapping[Any, Any]) -> None:
+    now, decode = _variables(), os.environ.decodevalue
+    for name in [name for name in now if name not in before]:
+        del os.environ[decode(name)]
+    for name, value in before.items():
+        if now.get(name) != value:
+            os.environ[decode(name)] = decode(value)
 
 
 async def in_scope(coroutine: Awaitable[Any]) -> Any:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import dis
 import inspect
-import textwrap
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.definition_errors import MissingReturn
@@ -53,6 +52,8 @@ def _returns_values(code: CodeType) -> bool:
 
 
 def _says_so(function: Any) -> bool:
+    import textwrap
+
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):  # No source here: nothing can be said.
