@@ -12,7 +12,7 @@ from greenroom_core.program import Environment
 PRESENT: Final = frozenset({"union", "unionai", "flytekit", "flytekitplugins-pod", "greenroom"})
 """Packages that Greenroom serves or is."""
 
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*([^;@]*)(@[^;]*)?(;.*)?")
+_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[[^\]]*\])?\s*((?:[<>=!~][^;@]*)?)(@[^;]*)?(;.*)?")
 _CLAUSE = re.compile(r"(===|==|>=|<=|!=|~=|>|<)\s*([^\s,]+)")
 
 

@@ -195,9 +195,9 @@ def _joined(opening: str, parts: Iterable[Iterator[str]], closing: str) -> Itera
 
 
 def _is_atom(value: Value) -> bool:
-    """Whether a value is a number, a truth value, nil or a text: what `json` takes as it is."""
+    """Whether a value is a whole number, a truth value, nil or a text: what `json` takes as it is."""
     head = value[0]
-    return head <= 0x7F or head >= 0xE0 or 0xA0 <= head <= 0xC3 or 0xCA <= head <= 0xD3 or 0xD9 <= head <= 0xDB
+    return head <= 0x7F or head >= 0xE0 or 0xA0 <= head <= 0xC3 or 0xCC <= head <= 0xD3 or 0xD9 <= head <= 0xDB
 
 
 def _dumps(data: Any) -> str:
