@@ -29,7 +29,7 @@ from greenroom_replica.cache_memory import (
 from greenroom_replica.core.entries import Budget, Need
 
 if TYPE_CHECKING:
-    from greenroom.caching.loader import Ask
+    from greenroom.caching.view import Ask
 
 
 class ReplicaCache(BundledStore):

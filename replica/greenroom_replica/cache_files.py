@@ -38,7 +38,9 @@ class BundleView:
         self._states: dict[str, str | None] = {}
 
     def _lies_below(self, name: str, file: str | None) -> bool:
-        return file is not None and self.relative(file) is not None
+        if file is None or "site-packages" in file or "dist-packages" in file:
+            return False  # A virtual environment may lie below the root.
+        return self.relative(file) is not None
 
     def relative(self, path: str) -> str | None:
         """A path relative to the root that it lies below; None if it lies elsewhere."""

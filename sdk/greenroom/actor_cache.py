@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from types import FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
-from greenroom.caching import ATOMS, current
-from greenroom.caching.calls import CALL, next_tick
 from greenroom.caching.loader import Loader
 
 if TYPE_CHECKING:
@@ -36,6 +34,9 @@ class CachedFunction(Protocol[P, R_co]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """The kept result, or a new one."""
+
+    def __get__(self, instance: object, owner: type | None = None, /) -> CachedFunction[..., R_co]:
+        """As a method, bound to its object."""
 
     def cache_info(self) -> CacheInfo:
         """Hits, misses, entries and bytes in this process."""
@@ -125,68 +126,32 @@ def _wrapped(loader: Loader) -> Any:
         cached.__dict__.update(fn.__dict__)
     cached.__wrapped__ = fn
     cached.cache_info, cached.cache_clear, cached.cache_keys = loader.info, loader.clear, loader.keys
-    cached.bind = lambda *args, **kwargs: loader.bind(args, kwargs)
+    cached.bind = _bound(loader)
     return cached
 
 
-_MISS: Any = object()
-
-
-def _finder(loader: Loader) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
-    """The quick way to an entry: no lock, no hashing of content. Gives `_MISS` wherever the long way has to be taken.
-
-    It costs about a microsecond, which is why it is written as it is: this runs in every call of a task.
-    """
-
-    def find(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        view = loader.view
-        if view.epoch is not current.epoch:
-            return _MISS
-        for get, name, value in view.guards:
-            if get(name, _MISS) is not value:
-                return _MISS
-        bound = view.bind(*args, **kwargs)
-        roots = view.roots
-        for value in (bound,) if view.single else bound:
-            kind = type(value)
-            if kind not in ATOMS or (roots and kind is str and value.startswith(roots)):
-                return _MISS
-        entry = view.entries.get(bound)
-        if entry is None or not entry.plain or view.marked:
-            return _MISS
-        found = entry.value
-        call = CALL.get() or view.store.lone
-        if call is None:
-            entry.last = view.store.clock()
-        elif entry not in call.touched:
-            call.touched[entry] = "hit"
-        if entry.gone:  # It was taken out between our finding it and our noting that it is used.
-            return _MISS
-        entry.hits += 1
-        entry.tick = next_tick()
-        return found
-
-    return find
+# What follows refers to nothing but the loader, so that a function of a notebook can be sent by value: its globals go
+# with it.
 
 
 def _plain(loader: Loader) -> Callable[..., Any]:
-    find = _finder(loader)
-
     def cached(*args: Any, **kwargs: Any) -> Any:
-        found = find(args, kwargs)
-        return loader.call(args, kwargs) if found is _MISS else found
+        found = loader.find(args, kwargs)
+        return loader.call(args, kwargs) if found is loader.miss else found
 
     return cached
 
 
 def _coroutine(loader: Loader) -> Callable[..., Any]:
-    find = _finder(loader)
-
     async def cached(*args: Any, **kwargs: Any) -> Any:
-        found = find(args, kwargs)
-        return await loader.call_async(args, kwargs) if found is _MISS else found
+        found = loader.find(args, kwargs)
+        return await loader.call_async(args, kwargs) if found is loader.miss else found
 
     return cached
+
+
+def _bound(loader: Loader) -> Callable[..., Any]:
+    return lambda *args, **kwargs: loader.bind(args, kwargs)
 
 
 class _CallableModule(ModuleType):

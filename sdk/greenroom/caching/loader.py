@@ -8,11 +8,11 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.caching import ATOMS, current, current_store
+from greenroom.caching.view import MISS, Ask, View, finder
 
 if TYPE_CHECKING:
     from greenroom.caching.binding import Bind
-    from greenroom.caching.entry import CacheInfo, CacheKey, Group
-    from greenroom.caching.ports import KeyPorts
+    from greenroom.caching.entry import CacheInfo, CacheKey
     from greenroom.caching.recipe import Recipe
     from greenroom.caching.store import Store
     from greenroom.digest import Digest, Digester
@@ -24,143 +24,6 @@ _ASYNC: Final = 0x80 | 0x100
 _GENERATOR: Final = 0x20
 _ASYNC_GENERATOR: Final = 0x200
 _VARIADIC: Final = 0x04 | 0x08
-_MISSING: Final = object()
-
-
-class View:
-    """What a loader needs to find its entries, for as long as store, bundle and code stay as they are."""
-
-    __slots__ = (
-        "bind",
-        "cells",
-        "depends",
-        "digest",
-        "entries",
-        "epoch",
-        "group",
-        "guards",
-        "loader",
-        "marked",
-        "names",
-        "ports",
-        "roots",
-        "single",
-        "store",
-    )
-
-    epoch: Any
-    store: Store
-    group: Group
-    entries: dict[Any, Any]
-    bind: Bind
-    single: bool
-    """Whether `bind` gives the one value that counts, rather than a tuple."""
-    cells: list[tuple[str, Any]]
-    """What the loader closes over, by name: hidden arguments, the last of the names."""
-    names: tuple[str, ...]
-    """Of the values that `bind` gives."""
-    roots: tuple[str, ...]
-    """Texts that start with these are no atoms here: they are paths into the bundle."""
-    guards: tuple[tuple[Callable[..., Any], str, Any], ...]
-    """Names that the digest depends on, as `(get, name, value)`."""
-    marked: tuple[Any, ...]
-    """Guards of values that can change in place."""
-    digest: Digest
-    ports: KeyPorts
-    depends: tuple[str, ...]
-    loader: Loader
-
-    def __init__(self) -> None:
-        self.epoch = None
-
-    def holds(self) -> bool:
-        """Whether the code is still what the digest says."""
-        for get, name, value in self.guards:
-            if get(name, _MISSING) is not value:
-                return False
-        return not self.marked or all(guard.holds() for guard in self.marked)
-
-
-class Ask:
-    """One wish for a value: the arguments, and the key that they make."""
-
-    __slots__ = ("_marks", "args", "bound", "key", "kwargs", "view", "void")
-
-    def __init__(self, view: View, key: Any, bound: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.view, self.key, self.bound, self.args, self.kwargs = view, key, bound, args, kwargs
-        self.void = False
-        """Set when the key turned out to be one that no later call can have."""
-        self._marks: dict[str, Any] = {}
-
-    def values(self) -> tuple[Any, ...]:
-        """The values that count, in the order of `view.names`."""
-        return self.values_of(self.view)
-
-    def values_of(self, view: View) -> tuple[Any, ...]:
-        """The values as a view has them."""
-        return (self.bound,) if view.single else self.bound
-
-    def preview(self) -> str:
-        """`state=3`: the arguments, and what is short of what the loader closes over."""
-        from greenroom.caching.binding import preview
-
-        names, values = self.view.names, self.values()
-        if self.view.cells:
-            shown = len(names) - len(self.view.cells)
-            pairs = [
-                pair for at, pair in enumerate(zip(names, values, strict=True)) if at < shown or type(pair[1]) in ATOMS
-            ]
-            names, values = tuple(name for name, _ in pairs), tuple(value for _, value in pairs)
-        return preview(names, values)
-
-    def run(self) -> Any:
-        """Run the loader."""
-        self._marks = self._mark_values()
-        loader = self.view.loader
-        value = loader.fn(*self.args, **self.kwargs)
-        loader.check_result(value)
-        return value
-
-    async def run_async(self) -> Any:
-        """Run a loader that is a coroutine function."""
-        self._marks = self._mark_values()
-        loader = self.view.loader
-        value = await loader.fn(*self.args, **self.kwargs)
-        loader.check_result(value)
-        return value
-
-    def stable(self) -> bytes | None:
-        """The digest that every process gives these arguments; None where identity is part of the key."""
-        from greenroom.keys import Key, key_of
-
-        key = self.key if isinstance(self.key, Key) else key_of(self.values(), self.view.ports)[0]
-        return key.stable
-
-    def settle(self) -> None:
-        """After the load: what the loader itself has changed is its state, and no part of what it is."""
-        view = self.view
-        changed = [guard for guard in view.marked if not guard.holds()]
-        marks = self._mark_values()
-        names = {name for name, mark in self._marks.items() if marks.get(name) != mark}
-        cells = names.intersection(name for name, _ in view.cells)
-        if not (changed or cells):
-            return
-        view.store.digester.volatile.update((guard.label.partition(":")[0], guard.name) for guard in changed)
-        view.loader.state |= cells
-        self.view = view.loader.resolve()
-        if cells:
-            values = tuple(one for name, one in zip(view.names, self.values_of(view), strict=True) if name not in cells)
-            self.bound = values[0] if self.view.single else values
-            self.key = view.loader.key_of_bound(self.view, self.bound)
-            self.void = names != cells
-
-    def _mark_values(self) -> dict[str, Any]:
-        """What the values of a closure's call look like, to see which of them the load changes."""
-        if not self.view.cells:
-            return {}
-        from greenroom.digest.values import mark
-
-        return {name: mark(value) for name, value in zip(self.view.names, self.values(), strict=True)}
 
 
 class Loader:
@@ -197,6 +60,13 @@ class Loader:
         self._name = ""
         self._warned = False
         self.is_async = _is_coroutine_function(fn)
+        self.find = finder(self)
+        self.miss = MISS
+
+    def __reduce__(self) -> Any:
+        """Sent by value, as a part of a notebook's function: entries and views stay behind."""
+        options = {name: getattr(self, name) for name in _OPTIONS}
+        return _remade, (self.fn, options)
 
     @property
     def name(self) -> str:
@@ -204,7 +74,7 @@ class Loader:
         if not self._name:
             from greenroom.digest.modules import public_name
 
-            self._name = f"{public_name(self.module)}:{self.qualname}"
+            self._name = f"{public_name(self.module, getattr(self.fn, '__globals__', None))}:{self.qualname}"
         return self._name
 
     @property
@@ -337,7 +207,7 @@ class Loader:
 
     def _digest(self, store: Store, digester: Digester) -> Digest:
         try:
-            return digester.digest(self.fn, since=self.since, cells=False)
+            return digester.digest(self.fn, since=self._since(store), cells=False)
         except Exception as fault:  # Never the user's call: code that cannot be read counts as new in each process.
             from greenroom.digest import Digest
             from greenroom.digest.walk import Part
@@ -345,9 +215,13 @@ class Loader:
             store.tell(self.name, "digest", f"the code of {self.short} cannot be read ({fault!r}): edits go unseen")
             return Digest({"unread": Part("", "", f"{id(self.fn)} {self.since}")}, (), ())
 
+    def _since(self, store: Store) -> int | None:
+        """When the text on disk stopped being what runs; a bundle's never does."""
+        return self.since if store.bundle is None else None
+
     def _group_digest(self, digester: Digester, view: View) -> str:
         """What has to be equal for two versions of the loader to share entries."""
-        how = "" if self.key is None else digester.digest(self.key, since=self.since).hex
+        how = "" if self.key is None else digester.digest(self.key, since=self._since(view.store)).hex
         return "\0".join((view.digest.hex, self.version, how, *view.names))
 
     def _set_bind(self, view: View, digest: Digest) -> None:
@@ -409,7 +283,8 @@ class Loader:
 
         if self.key is None:
             self._parameters()[0](*args, **kwargs)
-        return Recipe(public_name(self.module), self.qualname, args, kwargs)
+        module = public_name(self.module, getattr(self.fn, "__globals__", None))
+        return Recipe(module, self.qualname, args, kwargs)
 
     def check_result(self, value: Any) -> None:
         """Refuse what can be used only once.
@@ -422,6 +297,13 @@ class Loader:
         from greenroom.caching.oneshot import refuse
 
         refuse(self.short, value)
+
+
+_OPTIONS: Final = ("key", "ignore", "version", "max_entries", "max_memory", "ttl", "on_evict", "frozen")
+
+
+def _remade(fn: Callable[..., Any], options: Mapping[str, Any]) -> Loader:
+    return Loader(fn, **options)
 
 
 _HARMLESS: Final = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple, set, FunctionType})

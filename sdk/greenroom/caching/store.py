@@ -21,7 +21,8 @@ from greenroom.caching.telemetry import Failed
 from greenroom.keys import Key, Unkeyable
 
 if TYPE_CHECKING:
-    from greenroom.caching.loader import Ask, Loader
+    from greenroom.caching.loader import Loader
+    from greenroom.caching.view import Ask
 
 _SALT: Final = os.urandom(8)
 """Part of the digests of keys that only this process can have."""

@@ -23,7 +23,7 @@ __all__ = ["Digest", "Digester", "IsUser", "code_digest", "explain", "is_local"]
 
 
 MAX_KEPT: Final = 4096
-"""Digests of functions that are kept."""
+"""Digests of functions, and what their texts say, that are kept."""
 
 
 class Digest:
@@ -121,6 +121,8 @@ class Digester:
         """What a code object says, and whether that was read from its text."""
         kept = self._facts.get(id(code))
         if kept is None:
+            if len(self._facts) >= MAX_KEPT:
+                self._facts.clear()
             kept = self._facts[id(code)] = (code, *read_code(code, space, self._ours))
         return kept[1], kept[2]
 

@@ -52,11 +52,18 @@ def is_local(module: str, file: str | None) -> bool:
     return not real.startswith(_library_folders())
 
 
-def public_name(module: str) -> str:
-    """The name under which others would import it: `__main__` is its file's, or the one given to `python -m`."""
+def public_name(module: str, names: object = None) -> str:
+    """The name under which others would import it: `__main__` is its file's, or the one given to `python -m`.
+
+    Args:
+        module: Its name.
+        names: Its globals, if at hand: code that came by value from another's `__main__` is not this one's.
+    """
     if module != "__main__":
         return module
     main = sys.modules.get("__main__")
+    if names is not None and main is not None and vars(main) is not names:
+        return module
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:
         return str(spec.name.removesuffix(".__main__"))

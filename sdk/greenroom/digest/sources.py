@@ -269,6 +269,9 @@ def _root(node: ast.AST) -> str:
     return node.id if isinstance(node, ast.Name) else ""
 
 
+MAX_SOURCES: Final = 2048
+"""Texts that are kept."""
+
 _SOURCES: Final[dict[str, tuple[object, Source]]] = {}
 """By file: what it was read from, a stamp or the lines themselves, and the source."""
 
@@ -302,7 +305,7 @@ def source_of(file: str | None, since: int | None = None) -> Source | None:
     if text is None:
         return None
     source = Source(file, text)
-    _SOURCES[file] = (stamp, source)
+    _keep(file, stamp, source)
     return source
 
 
@@ -316,8 +319,14 @@ def _from_memory(file: str, lines: Iterable[str]) -> Source | None:
         return None
     if kept is None or kept[1].text != text:
         kept = (lines, Source(file, text))
-    _SOURCES[file] = (lines, kept[1])
+    _keep(file, lines, kept[1])
     return kept[1]
+
+
+def _keep(file: str, origin: object, source: Source) -> None:
+    if len(_SOURCES) >= MAX_SOURCES:
+        _SOURCES.clear()
+    _SOURCES[file] = (origin, source)
 
 
 def _read(file: str) -> str | None:

@@ -22,7 +22,7 @@ class Space:
     def __init__(
         self, name: str, file: str | None, names: Mapping[str, Any] | None, *, user: bool, since: int | None = None
     ) -> None:
-        self.name = public_name(name)
+        self.name = public_name(name, names)
         self.file, self.globals, self.user, self.since = file, names, user, since
         given = names.get("__package__") if names is not None else None
         self.package = given if isinstance(given, str) and given else package_of(name, file)

@@ -673,3 +673,47 @@ class TestWithoutAReplica:
         module = sys.modules["greenroom.actor_cache"]
 
         assert 3 == module(lambda x: x)(3)
+
+
+class TestByValue:
+    def test_a_notebooks_loader_can_be_sent(self, tmp_path):
+        """
+        A task of a notebook takes along the loader that it calls: by value, without entries, locks and clocks.
+        """
+        import subprocess
+        import sys
+        import textwrap
+
+        (tmp_path / "send.py").write_text(
+            textwrap.dedent("""
+                import sys, cloudpickle
+                from greenroom.actor_cache import actor_cache
+
+                SCALE = 2
+                gone = []
+
+                @actor_cache(max_entries=1, on_evict=lambda one: print("gone", one))
+                def load(x):
+                    print("load", x)
+                    return x * SCALE
+
+                @actor_cache
+                async def load_async(x):
+                    return x
+
+                def task(x):
+                    import asyncio
+                    return load(x), load(x=x), asyncio.run(load_async(x)), load.cache_info()[:2]
+
+                task(1)
+                with open(sys.argv[1], "wb") as out:
+                    cloudpickle.dump(task, out)
+            """)
+        )
+        receive = "import pickle, sys; t = pickle.load(open(sys.argv[1], 'rb')); print(t(5)); print(t(6))"
+        file = str(tmp_path / "task.pkl")
+
+        subprocess.run([sys.executable, tmp_path / "send.py", file], check=True, capture_output=True)
+        done = subprocess.run([sys.executable, "-c", receive, file], check=True, capture_output=True, text=True)
+
+        assert "load 5\n(10, 10, 5, (1, 1))\ngone 10\nload 6\n(12, 12, 6, (2, 2))\ngone 12\n" == done.stdout
