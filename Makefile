@@ -28,7 +28,7 @@ $(STAMPS)/dev: pyproject.toml | $(BIN)/python
 	@touch $@
 
 demo: $(STAMPS)/demo
-	@env -u CI $(BIN)/greenroom run examples/classify_files.py classify_files --folder .venv/lib
+	@env -u CI $(BIN)/greenroom run examples/classify_files.py classify_files --folder "$(CURDIR)/.venv/lib"
 	@echo "The local hub and its warm replicas stay for the next run: 'make demo' again shows it, 'make stop' ends them."
 
 stop:
