@@ -126,11 +126,10 @@ class Attempt:
 
             with deadline(limit):
                 return copy_context().run(lay_out, task, inputs)
-        function = task._stand_in or task.function
-        if task.is_async and task._stand_in is None:
-            return (yield _limited(in_scope(function(**inputs)), limit))
+        if task.is_async and not task.is_replaced:
+            return (yield _limited(in_scope(task.function(**inputs)), limit))
         with deadline(limit):
-            result = copy_context().run(function, **inputs)
+            result = copy_context().run(task.execute, **inputs)
         if inspect.isawaitable(result):  # A plain function around a coroutine function.
             result = yield _limited(result, limit)
         return result

@@ -83,6 +83,7 @@ class Draft:
 
     __slots__ = (
         "after",
+        "aliases",
         "body",
         "builder",
         "concurrency",
@@ -125,6 +126,8 @@ class Draft:
         """Of a sub-workflow: its graph."""
         self.gate = gate
         self.after: list[Draft] = []
+        self.aliases: dict[str, str] = {}
+        """Other names of its outputs, for who holds its `Node`."""
         self.over: tuple[str, ...] = ()
         self.concurrency: int | None = None
         self.min_successes: int | None = None

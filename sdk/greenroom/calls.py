@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.building import Builder, DictOf, ListOf, Wire
 from greenroom.definition_errors import MissingArgument, PromiseMisuse, TooManyArguments, UnknownArgument
@@ -12,7 +12,8 @@ from greenroom.errors import TypeMismatch, ValueProblem
 from greenroom.inlining import Given
 from greenroom.interfaces import part_annotation
 from greenroom.promises import Done, Promise, promises_in
-from greenroom.types import codec_for
+from greenroom.types import TypeSpec, codec_for
+from greenroom.types.spec import ANY
 
 if TYPE_CHECKING:
     from greenroom.types import Codec, Interface
@@ -77,6 +78,7 @@ def _wire(builder: Builder, value: object, annotation: Any, line: str) -> Wire:
     if not any(True for _ in promises_in(value)):
         return constant(value, codec_for(annotation))
     if isinstance(value, (list, tuple)):
+        _check_shape(_A_LIST, codec_for(annotation), value)
         items = enumerate(value)
         return ListOf(tuple(_wire(builder, item, part_annotation(annotation, index), line) for index, item in items))
     if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
@@ -89,7 +91,17 @@ def _wire(builder: Builder, value: object, annotation: Any, line: str) -> Wire:
     raise PromiseMisuse(repr(promise), f"it is hidden in a {type(value).__name__}", remedy).at(line)
 
 
+_A_LIST: Final = TypeSpec("list", "a list of promises", (ANY,))
+_A_DICT: Final = TypeSpec("dict", "a dict of promises", (TypeSpec("str", "str"), ANY))
+
+
+def _check_shape(shape: TypeSpec, codec: Codec, value: object) -> None:
+    if (problem := codec.accepts(shape)) is not None:
+        raise TypeMismatch(codec.name, repr(value), problem)
+
+
 def _record(builder: Builder, fields: Mapping[str, object], annotation: Any, line: str) -> DictOf:
+    _check_shape(_A_DICT, codec_for(annotation), fields)
     return DictOf({key: _wire(builder, item, part_annotation(annotation, key), line) for key, item in fields.items()})
 
 

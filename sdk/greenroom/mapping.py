@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Generic, ParamSpec, TypeVar
@@ -55,9 +56,11 @@ class MapTask(Generic[R]):
 
     @property
     def name(self) -> str:
-        """`module.map_function`."""
+        """`module.map_function`, with a mark for what it does otherwise than a plain map."""
         module, _, function = str(self.target.name).rpartition(".")
-        return f"{module}.map_{function}" if module else f"map_{function}"
+        told = (sorted(self.bound), self.concurrency, self.min_successes, self.min_success_ratio)
+        mark = "" if told == ([], None, None, 1.0) else f"_{zlib.crc32(repr(told).encode()):08x}"
+        return f"{module}.map_{function}{mark}" if module else f"map_{function}{mark}"
 
     @property
     def short_name(self) -> str:

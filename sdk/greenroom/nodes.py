@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from greenroom import building
@@ -40,10 +40,13 @@ class Node(Chained):
         return self._draft.target
 
     def __getattr__(self, name: str) -> Promise:
-        outputs: Mapping[str, Promise] = self.__dict__.get("outputs", {})
-        if name not in outputs:
-            raise AttributeError(f"node {self.__dict__.get('_draft')} has the outputs {list(outputs)}, not {name!r}")
-        return outputs[name]
+        if name.startswith("__"):
+            raise AttributeError(name)
+        named = {alias: output for output, alias in self._draft.aliases.items()}
+        output = named.get(name, name)
+        if output not in self.outputs:
+            raise AttributeError(f"node {self.id} has the outputs {', '.join(self.outputs) or 'none'}, not {name!r}")
+        return self.outputs[output]
 
     def _drafts(self) -> Iterator[Draft]:
         yield self._draft

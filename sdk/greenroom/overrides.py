@@ -13,7 +13,7 @@ from greenroom.environment import check_variables
 from greenroom.options import Cache, Options, read_retries, read_timeout
 from greenroom_core.graph import NodeKind
 
-_OF_CALL: Final = ("name", "retries", "timeout", "queue_timeout", "interruptible", "cache", "cache_version")
+_OF_CALL: Final = ("aliases", "name", "retries", "timeout", "queue_timeout", "interruptible", "cache", "cache_version")
 _OF_CACHE: Final = ("cache_serialize", "cache_ignore_input_vars")
 _OF_CONTAINER: Final = (
     "requests",
@@ -43,6 +43,7 @@ def override(draft: Draft, node_name: str | None, given: Mapping[str, Any]) -> N
     if node_name is not None:
         draft.rename(node_name)
     given = {name: value for name, value in given.items() if value is not None}
+    draft.aliases.update(given.get("aliases") or {})
     _of_call(who, draft, given)
     if draft.kind in (NodeKind.TASK, NodeKind.MAP):
         _of_task(who, draft, given)

@@ -56,9 +56,10 @@ class Chained:
 
         Args:
             node_name: Id of the node.
-            **overrides: `name`, `retries`, `timeout`, `queue_timeout`, `interruptible`, `cache`, `cache_version`,
-                `cache_serialize`, and of a plain task: `requests`, `limits`, `resources`, `container_image`,
-                `environment`, `accelerator`, `shared_memory`, `pod_template`, `labels`, `annotations`.
+            **overrides: `name`, `aliases` (of outputs, for `create_node`), `retries`, `timeout`, `queue_timeout`,
+                `interruptible`, `cache`, `cache_version`, `cache_serialize`, and of a plain task: `requests`, `limits`,
+                `resources`, `container_image`, `environment`, `accelerator`, `shared_memory`, `pod_template`, `labels`,
+                `annotations`.
 
         Raises:
             BadArgument: An override is unknown, or is a promise.

@@ -23,10 +23,14 @@ def call_task(task: Task[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, 
     if inside is not None:
         return inside.call(task, args, kwargs)
     if in_call() and task.mode is Mode.CALL:
-        return (task._stand_in or task.function)(*args, **kwargs)
+        return task.function(*args, **kwargs) if not task.is_replaced else task.execute(**_named(task, args, kwargs))
     if task.is_async:
         return _awaitable(task, args, kwargs)
     return _run(task, args, kwargs)
+
+
+def _named(task: Task[Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {**dict(zip(task.interface.inputs, args, strict=False)), **kwargs}
 
 
 def call_workflow(workflow: WorkflowBase, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
@@ -12,6 +13,7 @@ from greenroom.building import Builder, Compiled, Draft, Wire
 from greenroom.calls import arguments, wire, wires
 from greenroom.conditions import Condition, close
 from greenroom.definition_errors import BadArgument, WrongOutputs, WrongPlace
+from greenroom.errors import GreenroomWarning
 from greenroom.interfaces import interface_of, output_types, tuple_name
 from greenroom.lines import caller, defined
 from greenroom.naming import find, module_of, name_of
@@ -223,7 +225,10 @@ def bind_outputs(builder: Builder, returned: object, interface: Interface, who: 
     """
     names = list(interface.outputs)
     if not names:
-        return {}  # What is returned all the same is dropped, as a task's is.
+        if isinstance(returned, (Promise, Outputs)):
+            remedy = "annotate what it returns, to have it as output"
+            warnings.warn(f"{line}: {who} returns {returned!r} and drops it: {remedy}", GreenroomWarning, stacklevel=2)
+        return {}
     if isinstance(returned, Condition):
         missing = f"{returned!r}, which has no output"
         raise WrongOutputs(who, "promises", f"{missing}; end it with .else_().then(...) or .else_().fail(...)").at(line)

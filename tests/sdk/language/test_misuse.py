@@ -418,3 +418,13 @@ class TestDefinitions:
             define(lambda p: p + 1)
 
         assert caught.value.__notes__ == ["while workflow tests.sdk.language.test_misuse.wf was being defined"]
+
+
+class TestContainers:
+    @pytest.mark.parametrize("value", [lambda p: [p], lambda p: {"a": p}])
+    def test_of_promises_where_none_is_expected(self, value):
+        """
+        A list or a dict of promises is refused where a plain value is expected.
+        """
+        with pytest.raises(TypeMismatch, match="input 'n': expected int"):
+            define(lambda p: inc(n=value(p)))

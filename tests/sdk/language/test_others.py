@@ -15,6 +15,7 @@ from greenroom.gates import approve, sleep, wait_for_input
 from greenroom.imperative import ImperativeWorkflow
 from greenroom.launch_plan import LaunchPlan
 from greenroom.mapping import map as gmap
+from greenroom.nodes import create_node
 from greenroom.options import Cache, Retry
 from greenroom.reference import reference_launch_plan, reference_task, reference_workflow
 from greenroom.resources import Resources
@@ -509,3 +510,30 @@ class TestHelpers:
         """
         with pytest.raises(BadArgument, match="a task, workflow"), task_mock(len):
             pass
+
+    def test_execute_can_be_patched(self, monkeypatch):
+        """
+        Whoever patches `execute`, as programs of this field do, replaces the function.
+        """
+        from unittest.mock import patch as mock_patch
+
+        @workflow
+        def wf(n: int) -> str:
+            return text(n=inc(n=n))
+
+        with mock_patch.object(inc, "execute", return_value=8) as mock:
+            assert wf(n=1) == "8"
+        mock.assert_called_once_with(n=1)
+
+        assert wf(n=1) == "2" and inc.execute(n=5) == 6
+
+    def test_aliases(self):
+        """
+        An output of a node can be reached by another name.
+        """
+
+        @workflow
+        def wf(n: int) -> int:
+            return create_node(inc, n=n).with_overrides(aliases={"o0": "more"}).more
+
+        assert wf(n=1) == 2

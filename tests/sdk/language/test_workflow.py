@@ -12,7 +12,7 @@ from greenroom.building import find_circle
 from greenroom.compile import program_of
 from greenroom.conditions import conditional
 from greenroom.definition_errors import BadArgument, CycleFound, TwoDefinitions, WrongPlace
-from greenroom.errors import NoSuchPart
+from greenroom.errors import GreenroomWarning, NoSuchPart
 from greenroom.local import store
 from greenroom.nodes import create_node
 from greenroom.task import Task, task
@@ -254,12 +254,13 @@ class TestGraph:
 
     def test_no_output(self):
         """
-        A workflow without outputs gives None, whatever its body returns.
+        A workflow without outputs gives None; a promise that its body returns all the same is dropped, and told.
         """
+        with pytest.warns(GreenroomWarning, match="returns <promise inc.o0> and drops it"):
 
-        @workflow
-        def wf(n: int = 1):
-            return inc(n=n)
+            @workflow
+            def wf(n: int = 1):
+                return inc(n=n)
 
         assert None is wf()
 
