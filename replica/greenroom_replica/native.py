@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from bisect import bisect_right
 from typing import Final
 
@@ -47,14 +48,25 @@ def owner_of(tid: int) -> str:
             name = file.read().strip()
         if any(part in name for part in _FORK_SAFE):
             return name
-        with open(f"/proc/self/task/{tid}/syscall") as file:
-            fields = file.read().split()
+        fields = _where(tid)
     except OSError:
         return ""
     if len(fields) < 3:
-        return f"a running thread ({name})"  # It runs user code right now: who owns it cannot be seen.
+        return f"a running thread ({name})"  # Who owns it cannot be seen.
     stack = _read_memory(int(fields[-2], 16), _STACK)
     return _first_library(stack) or f"an unknown library's thread ({name})"
+
+
+def _where(tid: int) -> list[str]:
+    """What a thread waits in, and its stack pointer; `running` if it goes on running. A pool soon falls asleep."""
+    fields: list[str] = []
+    for _ in range(20):
+        with open(f"/proc/self/task/{tid}/syscall") as file:
+            fields = file.read().split()
+        if len(fields) >= 3:
+            break
+        time.sleep(0.002)
+    return fields
 
 
 def _tasks() -> list[str]:

@@ -1,4 +1,4 @@
-"""`isolation="fork"`: each call in a child of the warm runner; it sees imports and entries, and leaves nothing behind."""
+"""`isolation="fork"`: each call in a child of the warm runner; it sees its imports and entries, and leaves nothing."""
 
 from __future__ import annotations
 

@@ -21,7 +21,6 @@ from greenroom.caching import use_store as use_cache
 from greenroom.context import Context
 from greenroom.errors import GreenroomError
 from greenroom.files import use_store
-from greenroom.remote_blobs import HttpBlobs
 from greenroom.types import Interface
 from greenroom.workspaces import FOLDER, set_workspace
 from greenroom_core.failure import Cause
@@ -31,6 +30,7 @@ from greenroom_replica.bundles import Active, BundleFailed, Bundles, ImportFaile
 from greenroom_replica.cache import ReplicaCache
 from greenroom_replica.cache_files import BundleView
 from greenroom_replica.config import ReplicaConfig
+from greenroom_replica.no_reset import NoReset
 from greenroom_replica.reset import Owner, Report, Reset
 from greenroom_replica.runner_failures import Paths
 from greenroom_replica.runner_setup import Place, RunnerSettings
@@ -39,6 +39,7 @@ from greenroom_replica.workshop import Callee, Elsewhere, NotReady, Workshop
 if TYPE_CHECKING:
     from greenroom.blobs import BlobStore
     from greenroom.caching.calls import Call
+    from greenroom.remote_blobs import HttpBlobs
 
 NOT_SHORT: Final = 100_000
 """Nanoseconds of a call from which on it may have made files: opening one takes a good part of that."""
@@ -63,7 +64,7 @@ class Code:
 class _Ownership:
     """Has the reset own what loads make, and knows which files those are."""
 
-    def __init__(self, reset: Reset) -> None:
+    def __init__(self, reset: Reset | NoReset) -> None:
         self._reset = reset
         self._owners: list[Owner] = []
 
@@ -102,7 +103,7 @@ class RealWorkshop:
         set_workspace(place.tmp)
         tree = Path(place.work) / "tree"
         self._bundles = Bundles(tree, _Blobs(self._store), codes=_codes(config), on_import=self._imported)
-        self._reset = Reset([place.tmp, place.work])
+        self._reset = Reset([place.tmp, place.work]) if settings.kind == "warm" else NoReset()
         self._ownership = _Ownership(self._reset)
         self._said: list[str] = []
         self._cache = ReplicaCache(
@@ -411,10 +412,14 @@ def _address(context: Context) -> str:
 
 def make_store(config: ReplicaConfig, cache: str) -> BlobStore:
     """Where the replica's values and files are: a folder of this host, or behind the hub's API."""
-    remote = HttpBlobs(config.hub, config.token, os.path.join(cache, "blobs"))
+
+    def remote() -> HttpBlobs:
+
+        return HttpBlobs(config.hub, config.token, os.path.join(cache, "blobs"))
+
     if config.blobs is None:
-        return remote
-    return LocalBlobs(config.blobs, manifests=remote.manifest)
+        return remote()
+    return LocalBlobs(config.blobs, manifests=lambda *place: remote().manifest(*place))
 
 
 def _codes(config: ReplicaConfig) -> Path | None:

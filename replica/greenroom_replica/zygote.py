@@ -57,8 +57,16 @@ _PRELOADED: Final = (
     "greenroom_replica.supervisor",
     "greenroom_replica.runner",
     "greenroom_replica.workshops",
+    "greenroom.types.resolve",
+    "greenroom.types.custom",
+    "greenroom.compat.finder",
+    "greenroom.actor_cache",
+    "greenroom.task",
+    "greenroom.workflow",
+    "greenroom.mapping",
+    "greenroom.launch_plan",
 )
-"""What every child needs. The last ones bring the rest of the runtime."""
+"""What every child needs: the runtime, and those parts of the SDK that nearly every program imports."""
 
 
 @dataclass(slots=True, eq=False)
