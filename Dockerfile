@@ -1,0 +1,50 @@
+# Two images from one file, built without a network where `wheels/` holds what they need:
+#
+#   pip wheel --wheel-dir wheels '.[hub,docker]'           (make images does it, and what follows)
+#   docker build --target replica --tag greenroom-replica .
+#   docker build --target hub     --tag greenroom-hub .
+#
+# BASE      an image with Python 3.11 or newer, its venv module and a shell; not a tag that changes under your feet
+# PACKAGES  more packages for replicas, as pip takes them: --build-arg PACKAGES='torch==2.6.0 transformers'
+# PIP_ARGS  more arguments for pip; --no-index where there is no network
+ARG BASE=python:3.11-slim
+
+FROM ${BASE} AS base
+# Any user will do: a hub runs replicas as its own. This one is for containers that nobody told otherwise.
+RUN echo 'greenroom:x:65532:65532:greenroom:/home/greenroom:/usr/sbin/nologin' >> /etc/passwd \
+ && echo 'greenroom:x:65532:' >> /etc/group \
+ && mkdir -p /home/greenroom /var/lib/greenroom \
+ && chown 65532:65532 /home/greenroom /var/lib/greenroom \
+ && chmod 700 /var/lib/greenroom
+ENV PATH=/opt/greenroom/bin:$PATH LANG=C.UTF-8
+
+FROM base AS replica-packages
+ARG PIP_ARGS=""
+ARG PACKAGES=""
+COPY wheels /wheels
+RUN python3 -m venv /opt/greenroom \
+ && /opt/greenroom/bin/pip install --no-cache-dir --disable-pip-version-check --find-links /wheels ${PIP_ARGS} greenroom ${PACKAGES}
+
+FROM base AS replica
+COPY --from=replica-packages /opt/greenroom /opt/greenroom
+USER 65532:65532
+WORKDIR /home/greenroom
+# A hub that launches it gives the configuration in the environment; by hand: docker run IMAGE greenroom replica join ...
+CMD ["python", "-m", "greenroom_replica"]
+
+FROM base AS hub-packages
+ARG PIP_ARGS=""
+COPY wheels /wheels
+RUN python3 -m venv /opt/greenroom \
+ && /opt/greenroom/bin/pip install --no-cache-dir --disable-pip-version-check --find-links /wheels ${PIP_ARGS} 'greenroom[hub,docker]'
+
+FROM base AS hub
+COPY --from=hub-packages /opt/greenroom /opt/greenroom
+USER 65532:65532
+WORKDIR /home/greenroom
+VOLUME /var/lib/greenroom
+EXPOSE 8780
+ENV GREENROOM_STATE=/var/lib/greenroom GREENROOM_HUB_HOST=0.0.0.0 GREENROOM_HUB_PORT=8780
+# Beyond loopback only within the container's own network; what is published is the operator's choice.
+ENV GREENROOM_HUB_ALLOW_REMOTE=true
+ENTRYPOINT ["greenroom", "hub", "serve"]
