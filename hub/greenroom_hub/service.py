@@ -261,6 +261,8 @@ class Service:
         await asyncio.to_thread(parts.logs.close)
         if self.socket is not None:
             self.socket.unlink(missing_ok=True)
+            if not keep_replicas and self.socket.parent != self.config.state:
+                shutil.rmtree(self.socket.parent, ignore_errors=True)
         self._parts = None
         if self.purge:
             shutil.rmtree(self.config.state, ignore_errors=True)

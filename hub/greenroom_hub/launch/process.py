@@ -20,6 +20,7 @@ from greenroom_core.program import Interpreter
 from greenroom_hub.core.commands import StartReplica, StopReplica
 from greenroom_hub.core.events import Event, LaunchFailed, ReplicaExited
 from greenroom_hub.core.ledger import Capacity
+from greenroom_hub.launch.sockets import socket_folder
 from greenroom_protocol.zygote import ZYGOTE_KINDS, Exit, Exited, Kill, Ready, Refused, Spawn, ZygoteTalk
 
 log = structlog.get_logger("greenroom.launch")
@@ -144,7 +145,7 @@ class ProcessLauncher:
     # Zygotes ----------------------------------------------------------------------------------------------------------
 
     def _folder(self) -> Path:
-        folder = self._settings.state / "zygotes"
+        folder = socket_folder(self._settings.state) / "zygotes"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 

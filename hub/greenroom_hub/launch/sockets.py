@@ -25,12 +25,17 @@ class UnsafeFolder(RuntimeError):
 
 def socket_folder(state: Path) -> Path:
     """The folder for a hub's sockets: its state folder, or a private short one that its path always leads to."""
-    if len(os.fsencode(state)) + 1 + _LONGEST_NAME <= _LONGEST:
+    if _fits(state):
         return state
-    base = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir())
-    folder = base / f"greenroom-{os.getuid()}-{hashlib.sha256(os.fsencode(state)).hexdigest()[:12]}"
+    name = f"greenroom-{os.getuid()}-{hashlib.sha256(os.fsencode(state)).hexdigest()[:12]}"
+    bases = (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp")  # TMPDIR may be long itself.
+    folder = next(Path(base, name) for base in bases if base and (_fits(Path(base, name)) or base == "/tmp"))
     folder.mkdir(mode=0o700, exist_ok=True)
     info = folder.lstat()
     if not stat.S_ISDIR(info.st_mode) or info.st_uid != os.getuid() or info.st_mode & 0o077:
         raise UnsafeFolder(str(folder))
     return folder
+
+
+def _fits(folder: Path) -> bool:
+    return len(os.fsencode(folder)) + 1 + _LONGEST_NAME <= _LONGEST

@@ -29,13 +29,15 @@ def watch(execution: str, logs: str, form: str, hub: str | None) -> None:
     """Show execution ID as `run` does, print its result, and end with its exit code."""
     from greenroom.cli.delivery import deliver
     from greenroom.cli.output import ResultFd
+    from greenroom.cli.report import call_text
     from greenroom.cli.screen import screen_for
     from greenroom.cli.watching import Watch
 
     stdout = ResultFd()
     with linked(hub) as link:
         shown = resolve(link, execution)
-        watching = Watch(link, shown["id"], screen_for(), url=shown.get("url") or "", logs=logs)
+        call = call_text(shown.get("entity") or "", shown.get("inputs") or {})
+        watching = Watch(link, shown["id"], screen_for(), url=shown.get("url") or "", call=call, logs=logs)
         code = watching.run()
         if code == 0:
             deliver(link, shown["id"], stdout, form=form)

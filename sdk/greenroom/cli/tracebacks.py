@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import traceback
 from types import TracebackType
 from typing import Final
 
 _OURS: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_MACHINERY: Final = ("<frozen importlib", "<frozen runpy")
+_MACHINERY: Final = (
+    "<frozen importlib",
+    "<frozen runpy",
+    os.path.dirname(importlib.__file__ or "<importlib>") + os.sep,
+)
 
 
 def own_traceback(fault: BaseException) -> str:
