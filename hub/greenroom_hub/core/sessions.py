@@ -27,7 +27,8 @@ def on_adopted(state: State, event: Adopted) -> None:
 def give_up_expected(state: State) -> None:
     """Replicas of an earlier hub have not come back in time: what they held runs elsewhere."""
     for name, generation in state.expected.items():
-        state.do(StopReplica(name, generation, "it did not come back after the hub's restart"))
+        if name not in state.replicas:  # One that is there only owes results that it announced.
+            state.do(StopReplica(name, generation, "it did not come back after the hub's restart"))
     state.expected.clear()
     _all_pools(state)
 
@@ -57,8 +58,6 @@ def on_connected(state: State, event: ReplicaConnected) -> None:
     replica.awaited = {seq for seq in hello.unacked if seq > replica.recorded}
     _reconcile(state, replica, hello)
     settle_awaited(state, replica)
-    if state.expected.pop(hello.replica, None) is not None and not state.expected:
-        _all_pools(state)
     state.pools[replica.pool].note_idle(replica)
     state.touch(replica.pool, replica.id)
 
@@ -141,8 +140,15 @@ def _claim(state: State, replica: Replica, key: tuple[str, str], item: int, atte
 
 
 def settle_awaited(state: State, replica: Replica) -> None:
-    """Once announced results have come: calls that the replica neither holds nor has answered never reached it."""
-    if replica.awaited or not replica.missing:
+    """Once announced results have come: calls that the replica neither holds nor has answered never reached it.
+
+    After a restart of the hub, what it has not said yet might be what would be placed: only then is it not expected.
+    """
+    if replica.awaited:
+        return
+    if state.expected.pop(replica.id, None) is not None and not state.expected:
+        _all_pools(state)
+    if not replica.missing:
         return
     missing, replica.missing = replica.missing, {}
     for key, items in missing.items():

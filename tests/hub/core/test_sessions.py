@@ -185,6 +185,48 @@ def test_a_restarted_hub_waits_for_the_replicas_that_live() -> None:
     assert Outcome.SUCCEEDED is hub.facts(ExecutionEnded)[0].outcome
 
 
+def test_a_restarted_hub_waits_for_results_that_were_announced() -> None:
+    """
+    A replica that finished calls while there was no hub says so in its hello: they are not placed again meanwhile.
+    """
+    hub = HubDriver()
+    hub.submit(map_program(), xs=xs(2))
+    hub.connect()
+    done, waiting = hub.take(), hub.sent
+    held = [["wf-1", "m", item, 1] for sent in waiting for item in sent.items]
+
+    hub.restart(alive=(done.replica,))
+    hub.connect(done.replica, held=held, unacked=[7])
+
+    assert [] == hub.sent
+
+    hub.answer(done, seq=7)
+    hub.answer_all()
+
+    assert 0 == hub.state.counters.get("results_refused", 0)
+    finished = [
+        item for fact in hub.all_facts() if isinstance(fact, CallsFinished) for item in fact.outcomes.item_list()
+    ]
+    assert [0, 1] == sorted(finished)
+
+
+def test_announced_results_that_never_come_do_not_hold_up_the_hub() -> None:
+    """
+    A replica that is connected again is not given up for results that it announced and does not send.
+    """
+    hub = HubDriver(grace_ms=10_000)
+    hub.submit(task_program())
+    hub.connect()
+    sent = hub.take()
+    hub.restart(alive=(sent.replica,))
+    hub.connect(sent.replica, unacked=[7])
+
+    hub.later(11)
+
+    assert [sent.items] == [again.items for again in hub.sent]
+    assert sent.replica in hub.state.replicas
+
+
 def test_a_restarted_hub_goes_on_without_the_replicas_that_died() -> None:
     """
     With nobody left alive, what was open starts at once on new replicas.
