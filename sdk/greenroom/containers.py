@@ -67,6 +67,7 @@ class Container:
         return program.Environment(
             name="",
             image=None if image is None else str(image),
+            from_spec=spec is not None,
             packages=images.requirements_of(spec) if spec else (),
             image_notes=images.notes_of(spec) if spec else (),
             env=variables,

@@ -87,6 +87,8 @@ class Environment:
 
     name: str
     image: str | None = None
+    from_spec: bool = False
+    """Whether `image` names an ImageSpec rather than an image that exists."""
     packages: tuple[str, ...] = ()
     """What an ImageSpec asks for, as requirements."""
     image_notes: tuple[str, ...] = ()
