@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from greenroom.http import Connection, Endpoint, Request
@@ -360,6 +360,34 @@ def stop_hub(hub: Hub, *, purge: bool = False) -> None:
         if time.monotonic() > deadline:
             raise HubError(f"the hub (process {record.pid}) was told to stop {STOP_TIMEOUT:g} s ago and still runs")
         time.sleep(_POLL)
+
+
+def stop_local_hub(state: StateFolder, *, remove: bool = False) -> str:
+    """End the local hub, or what a crashed one left; in words, what was done.
+
+    Args:
+        state: Its folder.
+        remove: Whether the folder goes too.
+
+    Raises:
+        HubError: It refuses, or does not end in time.
+    """
+    from greenroom.orphans import end_orphans
+
+    if not os.path.isdir(state.path):
+        return "no local hub runs"
+    with _locked(state):
+        record = _settled(state)
+        if record is not None:
+            stop_hub(_found(record, state))
+        orphans = end_orphans(state)
+        with suppress(FileNotFoundError):
+            os.unlink(state.record_file)  # A crashed one's: whoever watches must not start it again.
+        if remove:
+            purge(state)
+    if record is not None:
+        return "the local hub has ended"
+    return "no local hub runs; the replicas that it left have ended" if orphans else "no local hub runs"
 
 
 def _reap() -> None:

@@ -33,12 +33,7 @@ def start() -> None:
 def stop(purge: bool) -> None:
     """End the local hub and its replicas. Executions that run go on when it is started again."""
     state = find_state()
-    found = hubs.running_hub(state)
-    if found is not None:
-        hubs.stop_hub(found)
-    if purge:
-        hubs.purge(state)
-    done = "the local hub has ended" if found is not None else "no local hub runs"
+    done = hubs.stop_local_hub(state, remove=purge)
     say(f"{done}; {state.path} is removed" if purge else done)
 
 
