@@ -34,8 +34,9 @@ class Link:
         patience: float = PATIENCE,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.hub = hub
+        self.hub, self.say = hub, say
         self._patience, self._clock, self._sleep = patience, clock, sleep
         self._idle: list[Connection] = []
         self._pid = os.getpid()
@@ -143,7 +144,7 @@ class Link:
             return
         if not self.hub.lasting:
             raise HubGone() from fault
-        self.hub = recover_local_hub(state)
+        self.hub = recover_local_hub(state, self.say)
 
     def close(self) -> None:
         """Close all idle connections."""

@@ -37,6 +37,7 @@ class Watch:
         self._link, self._execution, self._logs = link, execution, logs
         self.progress = Progress(execution)
         self.view = View(self.progress, screen, hub=link.hub.name, url=url, call=call, clock=time.monotonic)
+        link.say = lambda line: self.view.note(f"     {line}")
         self._follower = Follower(link, execution, logs=logs == "all")
         self._cancelled_at = 0.0
         self._behind = logs == "all"
