@@ -11,12 +11,13 @@ from greenroom import containers, secrets
 from greenroom.building import Builder, Compiled, Entities
 from greenroom.calls import arguments
 from greenroom.definition_errors import BadArgument
-from greenroom.errors import ReferenceUnresolved, ValueProblem
+from greenroom.errors import GreenroomError, ReferenceUnresolved, ValueProblem
 from greenroom.inlining import encoded
 from greenroom.launch_plan import LaunchPlan
 from greenroom.mapping import MapTask
 from greenroom.naming import find
 from greenroom.promises import Outputs, Promise
+from greenroom.referred import entities_in
 from greenroom.task import Task
 from greenroom.workflow import WorkflowBase
 from greenroom_core import program as core
@@ -192,29 +193,43 @@ def _alone(entity: Task[Any, Any] | MapTask[Any] | WorkflowBase | LaunchPlan) ->
 
 
 def _reached(whole: Compiled) -> tuple[dict[str, Task[Any, Any]], dict[str, LaunchPlan]]:
-    """Every task and plan that can be called, also by plans and by what dynamic tasks say that they call."""
+    """Every task and plan that can be called, also by plans, and by tasks that call others while they run."""
     entities = Entities("the program")
-    queue: list[Compiled] = [whole]
+    entities.merge(whole, "")
     seen: set[str] = set()
-    for compiled in queue:  # Grows while it is read.
-        entities.merge(compiled, "")
-        for name, plan in compiled.plans.items():
-            if name not in seen and not plan.is_reference:
-                seen.add(name)
-                queue.append(plan.workflow.compiled)
-        for key, task in compiled.tasks.items():
-            if key not in seen:
-                seen.add(key)
-                queue.extend(_hinted(hint) for hint in task.options.hints)
+    queue: list[Task[Any, Any] | LaunchPlan] = [*whole.tasks.values(), *whole.plans.values()]
+    for entity in queue:  # Grows while it is read.
+        if entity.key in seen:
+            continue
+        seen.add(entity.key)
+        if isinstance(entity, LaunchPlan):
+            if not entity.is_reference:
+                entities.merge(entity.workflow.compiled, "")
+                queue += [*entity.workflow.compiled.tasks.values(), *entity.workflow.compiled.plans.values()]
+        elif not entity.is_plain:
+            for called in _called_by(entity):
+                known = entities.tasks if isinstance(called, Task) else entities.plans
+                if called.key not in known and not called.is_reference:
+                    entities.add(called, "")
+                    queue.append(called)
     return entities.tasks, entities.plans
 
 
-def _hinted(entity: Any) -> Compiled:
-    if isinstance(entity, Task):
-        return Compiled(Graph(()), {entity.key: entity})
-    if isinstance(entity, LaunchPlan):
-        return Compiled(Graph(()), {}, {entity.name: entity})
-    return _whole(entity)
+def _called_by(task: Task[Any, Any]) -> Iterator[Task[Any, Any] | LaunchPlan]:
+    """What a task may call while it runs: what it was said to call, and what its code refers to."""
+    for entity in (*task.options.hints, *entities_in(task.function)):
+        if isinstance(entity, (Task, LaunchPlan)):
+            yield entity
+        else:
+            try:
+                compiled = _whole(entity)
+            except (
+                GreenroomError,
+                NameError,
+            ):  # It is not complete yet, or not in order: that is said when it is called.
+                continue
+            yield from compiled.tasks.values()
+            yield from compiled.plans.values()
 
 
 # The parts of a program ---------------------------------------------------------------------------------------------

@@ -87,6 +87,11 @@ class LaunchPlan:
             raise UnknownArgument(f"launch plan {self.name!r}", kickoff, list(known)).at(self.line)
 
     @property
+    def key(self) -> str:
+        """What graphs call it: its name."""
+        return self.name
+
+    @property
     def short_name(self) -> str:
         """What its nodes are called."""
         return self.name.rsplit(".", 1)[-1]

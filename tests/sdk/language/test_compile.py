@@ -463,3 +463,52 @@ class TestConstants:
         path.write_text("written later")
 
         assert wf() == "written later"
+
+
+@task(secret_requests=[Secret(key="inner")])
+def secretive(n: int) -> int:
+    return n
+
+
+def helper(n: int) -> int:
+    return gmap(secretive)(n=[n])[0]
+
+
+@dynamic
+def through_a_helper(n: int) -> int:
+    return plan(n=helper(n))
+
+
+class TestReferred:
+    """What a task may call while it runs comes along with the program."""
+
+    def test_tasks_and_plans_that_a_body_refers_to(self):
+        """
+        Through helpers too: their secrets are looked for at submission, their environments made ready.
+        """
+        made = compiled(through_a_helper)
+
+        assert {through_a_helper.key, secretive.key, inc.key} == set(made.program.tasks)
+        assert set(made.program.plans) == {plan.name} and made.secrets == (Secret(key="inner"),)
+
+    def test_what_is_said_to_be_called(self):
+        """
+        `node_dependency_hints` names what the code does not show.
+        """
+
+        @dynamic(node_dependency_hints=[work, sub, plan])
+        def hidden(n: int) -> int:
+            return globals()["wo" + "rk"](n=n)
+
+        assert {work.key, inc.key} < set(compiled(hidden).program.tasks)
+
+    def test_recursion_ends(self):
+        """
+        A task that calls itself is there once.
+        """
+        assert set(compiled(recursive).program.tasks) == {recursive.key}
+
+
+@dynamic
+def recursive(n: int) -> int:
+    return recursive(n=n - 1) if n else 0
