@@ -69,7 +69,8 @@ class Patches:
                     or (module_name, name) in self._known
                 ):
                     continue
-                if not self._territory.owns_callable(value) or (
+                owns = self._territory.owns_function if kind is FunctionType else self._territory.owns_callable
+                if not owns(value) or (
                     value.__name__ == name and not is_standard(module_name)
                 ):
                     continue  # A third-party module that imports the user's function by its name patches nothing.

@@ -31,6 +31,7 @@ from greenroom_replica.reset.images import (
 
 EVERYTHING = slice(None)
 _NOWHERE = object()
+_WARNED = "__warningregistry__"
 
 
 class Node:
@@ -161,6 +162,8 @@ class NamespaceNode(MappingNode):
 
     def settle(self) -> list[str]:
         space, saved, name = self.target, self.saved, self.name
+        if _WARNED in space and _WARNED not in saved:
+            del space[_WARNED]  # Where a module has warned from: made by warnings, and nothing to tell.
         if len(space) != len(saved) or [*space] != [*saved]:
             names = attributes_that_differ(name, space, saved)
             self.restore()

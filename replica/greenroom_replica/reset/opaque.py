@@ -45,6 +45,9 @@ def judge(name: str, value: object) -> Opaque | None:
     kind = type(value)
     module = kind.__module__ if type(kind.__module__) is str else ""
     text = f"{module}.{kind.__qualname__}" if module != "builtins" else kind.__qualname__
+    numpy = sys.modules.get("numpy")
+    if numpy is not None and kind is getattr(numpy, "ndarray", None) and not value.flags.writeable:  # type: ignore[attr-defined]
+        return None
     size = size_of_buffer(value)
     if size:
         return Opaque(name, text, "large", size) if size > LARGEST else Opaque(name, text, "library")
@@ -91,7 +94,7 @@ def sentences(found: Iterable[Opaque]) -> list[str]:
     for item in found:
         if item.why == "large":
             said.append(
-                f"{item.name} ({item.kind}, {size_text(item.size)}) is above {size_text(LARGEST)} and not checked between calls: "
+                f"{item.name} ({item.kind}, {size_text(item.size)}) is above 64 KiB and not checked between calls: "
                 f"what a call writes into it stays; make it read-only, {_REMEDY}"
             )
         elif item.why == "many":

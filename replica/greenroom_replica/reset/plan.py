@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 from collections.abc import Iterator
+from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
 from greenroom_replica.reset.nodes import NamespaceNode, Node
@@ -25,6 +26,7 @@ LONG = 0.3
 _MOST_WEIGHED = 20_000
 
 _CHEAP = frozenset({int, float, complex, str, bytes, bool, type(None), list, tuple, set, frozenset, dict})
+_NEVER = frozenset({ModuleType, FunctionType, BuiltinFunctionType, type})
 
 
 class Bundle:
@@ -92,7 +94,7 @@ class Bundle:
         """Note what restoring a node drops that was dear to make: once per name."""
         for label, value in node.drops():
             name = f"{node.name}{label}"
-            if name in self._said:
+            if name in self._said or type(value) in _NEVER:
                 continue
             size = weigh(value)
             if size < LARGE <= grown and type(value) not in _CHEAP:

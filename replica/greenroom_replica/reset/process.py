@@ -34,9 +34,10 @@ class Process:
         self.chance = Chance()
         self.warnings = Warnings()
         self.switches = Switches(self.tripwires)
+        self.builtins = Builtins()
         self.decimal = Decimal()
         self.rows: list[Row] = [
-            *(self.environ, Names(), Builtins(), self.switches, Files(self.tripwires), Locale(self.tripwires), self.decimal),
+            *(self.environ, Names(), self.builtins, self.switches, Files(self.tripwires), Locale(self.tripwires), self.decimal),
             *(Limits(self.tripwires), Signals(self.tripwires), self.warnings, Logging(), Faults(self.tripwires)),
             *(self.loops, self.chance),
         ]

@@ -55,7 +55,7 @@ class Reset:
         self._tripped = self._process.tripwires.tripped
         self._guard = ImportGuard(self._import_begins, self._import_ends)
         self._guard.install()
-        self._threads = Threads(self._territory)
+        self._threads = Threads(self._territory, self._process.tripwires)
         self._children = Children()
         self._patches = Patches(self._territory)
         self._descriptors = Descriptors()
@@ -70,6 +70,8 @@ class Reset:
         self._pending: list[tuple[str, str, dict[str, Any]]] = []
         self._ledger: Ledger | None = None
         self._importing = False
+        self._depth = 0
+        """How deep in imports of user modules a call is."""
         self._calling = False
         self._modules = len(sys.modules)
         self._started = 0.0
@@ -122,9 +124,12 @@ class Reset:
         for _, name, space in found:
             self._territory.add(name, space)
         self._pending += found
-        if self._importing or self._calling:
+        if self._importing or self._depth:
             return  # Walked at the end of the outermost import: others may still fill their registries.
         bundle = self._bundle(bundle_id)
+        if self._calling:
+            self._walk_late(bundle)
+            return
         if bundle.baseline is None:
             bundle.baseline = self._process.read()
         self._settle_in()
@@ -202,8 +207,8 @@ class Reset:
             if (
                 taken < LONG
                 and (quick := self._process.quick())
+                and self._rows.clean()  # Before the rest: where it is not, `len` may be any function.
                 and (mine := self._watch.clean())
-                and self._rows.clean()
                 and _count() == self._threads.expected
                 and len(sys.modules) == self._modules
                 and not self._exits.pending
@@ -243,10 +248,13 @@ class Reset:
 
     def _settle(self, taken: float, quick: bool, mine: bool) -> Report | None:
         """Do all that is not the hot path."""
+        if not self._rows.clean():
+            self._process.builtins.heal()
         report = Report()
         deep = taken >= LONG
-        if deep or _count() != self._threads.expected or (taken >= SHORT and self._children.any()):
-            self._look_for_strays(report)
+        started = self._threads.row in self._tripped
+        if deep or started or _count() != self._threads.expected or (taken >= SHORT and self._children.any()):
+            self._look_for_strays(report, started)
             quick = mine = False  # What they did meanwhile counts as well.
         if self._exits.pending:
             report.sentences += self._exits.run()
@@ -256,8 +264,8 @@ class Reset:
         self._calling = False
         return report if report else None
 
-    def _look_for_strays(self, report: Report) -> None:
-        threads = self._threads.sweep(report)
+    def _look_for_strays(self, report: Report, started: bool = True) -> None:
+        threads = self._threads.sweep(report, started)
         if self._children.sweep(report) and threads:
             report.must_retire("threads and processes outlived their call, and may start each other again")
 
@@ -321,6 +329,7 @@ class Reset:
 
     def _settle_again(self, taken: float, error: BaseException) -> Report:
         """Try once more after an interruption; a second failure retires the runner."""
+        self._process.builtins.heal()
         report = Report()
         try:
             self._restore(report, 0.0, 0, quick=False, mine=False)
@@ -422,16 +431,20 @@ class Reset:
         if self._ledger is None:
             self._ledger = Ledger(self._process)
         before = dict(self._ledger.sync())
+        alive = (self._threads.alive(), self._children.present()) if self._calling else (set(), set())
         if library or not self._calling:
-            return before, None, False
+            return before, alive, None, False
+        self._depth += 1
         started = not SEEDS.recording
         if started:
             SEEDS.begin()
         nodes = self._current.nodes if self._current is not None else []
-        return before, [(node, node.peek()) for node in nodes], started
+        return before, alive, [(node, node.peek()) for node in nodes], started
 
     def _import_ends(self, library: bool, taken: Any) -> None:
-        before, nodes, started = taken
+        before, alive, nodes, started = taken
+        if nodes is not None:
+            self._depth -= 1
         ledger = self._ledger
         if ledger is None:
             return
@@ -452,6 +465,8 @@ class Reset:
             if bundle.baseline is not None:
                 bundle.baseline = merge_into(bundle.baseline, changes)
         if self._calling:
+            self._threads.accept(self._threads.alive() - alive[0])
+            self._children.accept(self._children.present() - alive[1])
             self._keep_import(nodes, started)
 
     def _keep_import(self, nodes: list[tuple[Any, Any]] | None, outermost: bool) -> None:
@@ -463,13 +478,18 @@ class Reset:
             now = node.peek()
             if not node.same(before, now):
                 node.absorb(before, now)
-        self._threads.accept()
-        self._children.accept()
         if outermost and bundle is not None:
-            pending, self._pending = self._pending, []
-            fresh = [node for _, name, space in pending for node in bundle.adopt(name, space)]
-            self._watch.add(fresh)
+            self._walk_late(bundle)
             self._ledger = None
+
+    def _walk_late(self, bundle: Bundle) -> None:
+        """Take a snapshot, in the middle of a call, of modules that it imported."""
+        pending, self._pending = self._pending, []
+        fresh = [node for _, name, space in pending for node in bundle.adopt(name, space)]
+        if bundle is self._current:
+            self._watch.add(fresh)
+        else:
+            self._watches.pop(bundle.name, None)
 
     def reseed_after_fork(self) -> None:
         """Give this process random numbers of its own; what user code seeded on purpose stays as it is."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import functools
 import os
 import signal
 import sys
@@ -12,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from greenroom_replica.reset.report import Report
+from greenroom_replica.reset.tripwires import Tripwires
 from greenroom_replica.reset.usercode import Territory
 
 GRACE = 0.05
@@ -26,8 +28,12 @@ _count = _thread._count
 class Threads:
     """Knows which threads may live, and finds those that a call left."""
 
-    def __init__(self, territory: Territory) -> None:
+    row = "threads"
+    """What a tripwire notes when a thread is started past `threading`, which may not have run yet when its call ends."""
+
+    def __init__(self, territory: Territory, tripwires: Tripwires) -> None:
         self._territory = territory
+        tripwires.lay_all((_thread,), "start_new_thread start_new start_joinable_thread", self.row)
         self._known: set[int] = set()
         self._told: set[str] = set()
         self.expected = 0
@@ -52,11 +58,17 @@ class Threads:
         self._known &= self.alive()
         self.expected = _count()
 
-    def sweep(self, report: Report) -> int:
+    def sweep(self, report: Report, just_started: bool = False) -> int:
         """Give the call's threads time to end, and say what survives; return how many do.
 
         One that runs user code retires the runner, since it may change what the next call sees. A library's is told once.
+
+        Args:
+            report: Where to say it.
+            just_started: Whether threads may have been started that have not yet run for the first time.
         """
+        if just_started:
+            time.sleep(0.002)
         if _count() == self.expected and self.alive() == self._known:
             return 0
         strays = self.alive() - self._known
@@ -102,8 +114,11 @@ def _describe(thread: threading.Thread | None) -> tuple[object, str]:
     target = space.get("function") or space.get("_target")  # A Timer's function, or the target.
     if target is None:
         target = type(thread)
-    name = getattr(target, "__qualname__", type(target).__qualname__)
-    return target, f"{thread.name}, {getattr(target, '__module__', '?')}.{name}"
+    inner: Any = target
+    while type(inner) is functools.partial:
+        inner = inner.func
+    name = getattr(inner, "__qualname__", type(inner).__qualname__)
+    return target, f"{thread.name}, {getattr(inner, '__module__', '?')}.{name}"
 
 
 class Children:
@@ -126,9 +141,13 @@ class Children:
         """Whether an entry or the runner has children, so that `any` says nothing."""
         return bool(self._known)
 
+    def present(self) -> set[int]:
+        """List all children; nothing is read where there are none."""
+        return children_of(os.getpid()) if self.any() else set()
+
     def accept(self, pids: Iterable[int] | None = None) -> None:
         """Let these children live: an entry's, or the runner's own. None accepts all that there are."""
-        self._known |= children_of(os.getpid()) if pids is None and self.any() else set(pids or ())
+        self._known |= self.present() if pids is None else set(pids)
 
     def forget(self, pids: Iterable[int]) -> None:
         """No longer let these live."""

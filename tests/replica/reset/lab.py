@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 import os
 import pickle
+import select
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -12,7 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from greenroom_replica.reset import Report, Reset
+from greenroom_replica.reset import Owner, Report, Reset
+
+
+LONGEST = 20.0
+"""Seconds in which a child has to say something."""
 
 
 def restores(*rows: str) -> Callable[[Any], Any]:
@@ -34,6 +40,7 @@ class Lab:
         self.reset = Reset(folders)
         self.modules: dict[str, ModuleType] = {}
         self.report: Report | None = None
+        self.owners: list[Owner] = []
 
     def load(self, *names: str, bundle: str = "bundle") -> ModuleType:
         """Import user modules as a bundle."""
@@ -80,8 +87,15 @@ def in_child(scenario: Callable[[], Any]) -> Any:
         finally:
             os._exit(status)
     os.close(writer)
-    with os.fdopen(reader, "rb") as file:
-        data = file.read()
+    data = b""
+    with os.fdopen(reader, "rb", buffering=0) as file:
+        while select.select([file], [], [], LONGEST)[0]:
+            part = file.read(1 << 16)
+            data += part
+            if not part:
+                break
+        else:
+            os.kill(pid, signal.SIGABRT)  # So that faulthandler says where it hangs.
     os.waitpid(pid, 0)
     if not data:
         raise AssertionError("the child ended without an answer")

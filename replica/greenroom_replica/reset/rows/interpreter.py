@@ -83,25 +83,48 @@ class Names(Row):
 
 
 class Builtins(Row):
-    """The names in ``builtins``."""
+    """The names in ``builtins``.
+
+    `heal` comes before anything else is restored, since that is written in Python too: it uses no builtin name itself.
+    """
 
     name = "builtins"
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._space: dict[str, Any] = vars(builtins)
+        self._kept: dict[str, Any] = {}
+        self._healed: list[str] = []
+
+    def heal(self) -> None:
+        """Put back what was rebound or deleted, noting its names."""
+        space, kept, missing = self._space, self._kept, MISSING
+        differing = [name for name, value in kept.items() if space.get(name, missing) is not value]
+        if differing:
+            space.update(kept)
+            self._healed += differing
+
     def read(self) -> Fields:
-        return {f"builtins.{name}": value for name, value in vars(builtins).items() if name != "_"}
+        return {f"builtins.{name}": value for name, value in self._space.items() if name != "_"}
+
+    def use(self, base: Fields) -> None:
+        super().use(base)
+        self._kept = {field.partition(".")[2]: value for field, value in base.items()}
+        self._healed = []
 
     def spaces(self) -> list[dict[Any, Any] | list[Any]]:
-        return [vars(builtins)]
+        return [self._space]
+
+    def differs(self) -> list[str]:
+        return [*(f"builtins.{name}" for name in self._healed), *super().differs()]
 
     def write(self, base: Fields) -> None:
-        space = vars(builtins)
-        for name in [name for name in space if f"builtins.{name}" not in base]:
-            del space[name]
-        for field, value in base.items():
-            name = field.partition(".")[2]
-            if space.get(name, MISSING) is not value:
-                space[name] = value
         self.use(base)
+        space = self._space
+        for name in [name for name in space if name not in self._kept and name != "_"]:
+            del space[name]
+        self.heal()
+        self._healed = []
 
 
 class Switches(Row):

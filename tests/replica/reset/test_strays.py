@@ -1,0 +1,234 @@
+"""Threads, processes, descriptors and patches that calls leave behind."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+
+from tests.replica.reset.lab import Lab, restores
+
+Runner = Callable[..., Any]
+
+
+def test_a_thread_that_ends_in_time_is_nothing_to_tell(runner: Runner) -> None:
+    """
+    A call's thread gets 50 ms after it.
+    """
+    flow = "import threading, time\ndef task(): threading.Thread(target=time.sleep, args=(0.02,)).start()\n"
+
+    assert runner(lambda lab: (lab.call("task"), lab.report)[1], flow=flow) is None
+
+
+@restores("threads of user code")
+def test_a_thread_with_user_code_retires_the_runner(runner: Runner) -> None:
+    """
+    A thread that runs user code and survives could change what the next call sees: the runner is replaced.
+    """
+    flow = """
+        import functools, threading, time
+        def work(seconds): time.sleep(seconds)
+        class Worker(threading.Thread):
+            def run(self): time.sleep(5)
+        def plain(): threading.Thread(target=work, args=(5,), daemon=True).start()
+        def wrapped(): threading.Thread(target=functools.partial(work, 5), daemon=True).start()
+        def timer():
+            late = threading.Timer(5, work, (1,))
+            late.daemon = True
+            late.start()
+        def subclass(): Worker(daemon=True).start()
+        def raw():
+            import _thread
+            _thread.start_new_thread(work, (5,))
+        def pool():
+            import concurrent.futures
+            concurrent.futures.ThreadPoolExecutor(1).submit(work, 0.3)
+    """
+
+    for name in ("plain", "wrapped", "timer", "subclass", "raw", "pool"):
+        told = runner(lambda lab, name=name: (lab.call(name), lab.wire())[1], flow=flow)
+        assert "outlived its call by 50 ms" in told["retire"], name
+        assert {"threads": 1} == told["leaks"], name
+
+
+def test_a_librarys_thread_is_told_once(runner: Runner) -> None:
+    """
+    A library's thread stays, is told with the first call that left one of its kind, and costs later calls nothing.
+    """
+    flow = "import vendored\ndef task(): vendored.start()\ndef idle(): pass\n"
+    vendored = "import threading, time\ndef loop(): time.sleep(30)\ndef start(): threading.Thread(target=loop, name='monitor', daemon=True).start()\n"
+
+    def scenario(lab: Lab) -> Any:
+        told = []
+        for name in ("task", "idle", "task", "idle"):
+            lab.call(name)
+            told.append(lab.wire())
+        return told
+
+    first, idle, second, again = runner(scenario, flow=flow, vendored=vendored)
+
+    assert ["the call left a library's thread behind (monitor, vendored.loop); it is kept, and told once"] == first["sentences"]
+    assert {"leaks": {"threads": 1}} == second
+    assert {} == idle == again
+
+
+@restores("child processes")
+def test_processes_left_behind_are_ended_and_told(runner: Runner) -> None:
+    """
+    A child and its own children end with the call; one that ignores SIGTERM ends all the same.
+    """
+    flow = """
+        import os, subprocess
+        def task():
+            return subprocess.Popen(["sh", "-c", "sleep 300 & echo $! ; trap '' TERM; sleep 300; sleep 300"], stdout=subprocess.PIPE).stdout.readline()
+        def forked():
+            pid = os.fork()
+            if pid == 0:
+                while True: pass
+            return pid
+        def finished():
+            subprocess.Popen(["true"]).wait()
+            pid = os.fork()
+            if pid == 0: os._exit(0)
+            import time
+            time.sleep(0.05)
+    """
+
+    def scenario(lab: Lab) -> Any:
+        grandchild = int(lab.call("task"))
+        told = [lab.wire()]
+        child = lab.call("forked")
+        told.append(lab.wire())
+        lab.call("finished")
+        told.append(lab.wire())
+        return grandchild, child, told
+
+    grandchild, child, told = runner(scenario, flow=flow)
+
+    assert [{"processes": 1}, {"processes": 1}, {}] == [item.get("leaks", {}) for item in told]
+    assert "the call left a process behind, ended now: sh -c" in told[0]["sentences"][0]
+    assert not is_alive(grandchild)
+    assert not is_alive(child)
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process still runs; one that is about to go gets a moment."""
+    for _ in range(100):
+        try:
+            with open(f"/proc/{pid}/stat", "rb") as file:
+                if file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X"):
+                    return False
+        except OSError:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def test_a_pool_that_would_start_its_processes_again_retires_the_runner(runner: Runner) -> None:
+    """
+    Threads that outlive a call together with processes may start those again.
+    """
+    flow = "import multiprocessing\nKEEP = []\ndef task(): KEEP.append(multiprocessing.get_context('fork').Pool(1))\n"
+
+    told = runner(lambda lab: (lab.call("task"), lab.wire())[1], flow=flow)
+
+    assert told["retire"]
+    assert told["leaks"]["processes"] >= 1
+
+
+def test_a_resource_tracker_is_left_alone(runner: Runner) -> None:
+    """
+    The process that the standard library keeps for its own needs is neither ended nor told.
+    """
+    flow = """
+        from multiprocessing import resource_tracker
+        def task():
+            resource_tracker.ensure_running()
+            return resource_tracker._resource_tracker._pid
+    """
+
+    def scenario(lab: Lab) -> Any:
+        pids = lab.call("task"), lab.call("task")
+        os.kill(pids[0], 0)
+        from multiprocessing import resource_tracker
+
+        told = lab.wire()
+        resource_tracker._resource_tracker._stop()
+        return pids, told
+
+    (first, second), told = runner(scenario, flow=flow)
+
+    assert first == second
+    assert {} == told
+
+
+def test_descriptors_are_counted_in_steps(runner: Runner) -> None:
+    """
+    A few open files are a library's business; sixteen more than before are a leak, told once per step.
+    """
+    flow = "import os, time\ndef task(n):\n    time.sleep(0.003)\n    for _ in range(n): os.open('/', os.O_RDONLY)\n"
+
+    def scenario(lab: Lab) -> Any:
+        told = []
+        for count in (4, 20, 0, 3):
+            lab.call("task", count)
+            told.append(lab.wire())
+        return told
+
+    few, many, none, three = runner(scenario, flow=flow)
+
+    assert {} == few == none == three
+    assert {"descriptors": 24} == many["leaks"]
+
+
+def test_descriptors_of_short_calls_are_counted_too(runner: Runner) -> None:
+    """
+    Calls that are too short for a look at everything are looked at now and then.
+    """
+    flow = "import os\ndef task(): os.open('/', os.O_RDONLY)\n"
+
+    def scenario(lab: Lab) -> Any:
+        found = 0
+        for _ in range(200):
+            lab.call("task")
+            found += lab.wire().get("leaks", {}).get("descriptors", 0)
+        return found
+
+    assert 100 < runner(scenario, flow=flow) <= 200
+
+
+def test_patched_libraries_are_told(runner: Runner) -> None:
+    """
+    A user's function in the place of a library's stays, since libraries are kept, and is told once, with both names.
+
+    The look at all names of all libraries takes a hundredth of the calls' time, so that it may be told with a later call.
+    """
+    flow = "import json, time\ndef fake(*args): return 'fake'\ndef task():\n    json.dumps = fake\n    time.sleep(0.05)\n"
+
+    def scenario(lab: Lab) -> Any:
+        told = []
+        for _ in range(40):
+            lab.call("task")
+            told += [(lab.wire()["sentences"], lab.wire()["leaks"])] if lab.report else []
+        return told
+
+    sentence = "the call patched libraries, which stays for later calls: json.dumps (now flow.fake)"
+    assert [([sentence], {"patched": 1})] == runner(scenario, flow=flow)
+
+
+def test_strays_alone_can_be_looked_for(runner: Runner) -> None:
+    """
+    ``isolation='none'`` keeps state, and still looks after threads and processes.
+    """
+    flow = "import subprocess\nX = []\ndef task():\n    X.append(1)\n    subprocess.Popen(['sleep', '300'])\n"
+
+    def scenario(lab: Lab) -> Any:
+        lab.modules["flow"].task()
+        report = lab.reset.check_strays()
+        return lab.modules["flow"].X, report.to_wire()
+
+    kept, told = runner(scenario, flow=flow)
+
+    assert [1] == kept
+    assert {"processes": 1} == told["leaks"]
