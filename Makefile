@@ -20,11 +20,13 @@ $(BIN)/python:
 $(STAMPS)/demo: pyproject.toml | $(BIN)/python
 	@mkdir -p $(STAMPS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hub,demo]'
+	@$(BIN)/python -m compileall -q hub replica sdk  # Where Python may write no bytecode, each start would compile it anew.
 	@touch $@
 
 $(STAMPS)/dev: pyproject.toml | $(BIN)/python
 	@mkdir -p $(STAMPS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[hub,demo,dev]'
+	@$(BIN)/python -m compileall -q hub replica sdk
 	@touch $@
 
 demo: $(STAMPS)/demo
