@@ -309,9 +309,11 @@ class Play:
 
     def fold(self) -> Execution:
         """A new execution from the log alone, as after a restart."""
-        again = Execution(self.submitted, self.program, self)
+        live = self.execution
+        self.execution = again = Execution(self.submitted, self.program, self)
         for row, fact, at_ms in self.log:
             again.apply(fact, row, at_ms)
+        self.execution = live
         return again
 
     def check(self) -> None:
