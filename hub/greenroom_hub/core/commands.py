@@ -137,6 +137,9 @@ class StartReplica:
     cpus: float
     """Cores that its libraries should use: the request's, else the pool's share of the machine."""
     cache_memory: int | None
+    gpus: tuple[str, ...] = ()
+    """The devices that it is given, as their driver names them."""
+    launcher: str = "process"
     secrets: bytes = b""
     """Sealed values of the environment's own secrets."""
 

@@ -101,6 +101,8 @@ class LaunchFailed:
     replica: str
     generation: int
     reason: str
+    final: bool = False
+    """Whether trying again changes nothing before somebody acts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,15 +146,6 @@ class Adopted:
 
 
 @dataclass(frozen=True, slots=True)
-class Invited:
-    """A replica that nobody launched may join an environment under this name."""
-
-    replica: str
-    environment: str
-    project: str
-
-
-@dataclass(frozen=True, slots=True)
 class Draining:
     """The hub is asked to stop: nothing new is placed."""
 
@@ -176,7 +169,6 @@ Event: TypeAlias = (
     | LookedUp
     | LookedAgain
     | Adopted
-    | Invited
     | Draining
     | Tick
 )

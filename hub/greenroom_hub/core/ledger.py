@@ -14,6 +14,12 @@ class Capacity:
     cpu: float
     memory: int
     gpu: int = 0
+    devices: tuple[str, ...] = ()
+    """Names of the gpus, as their driver takes them in `CUDA_VISIBLE_DEVICES`; empty for `0`, `1`, ..."""
+
+    def gpus(self) -> tuple[str, ...]:
+        """The names of all gpus."""
+        return self.devices[: self.gpu] or tuple(str(number) for number in range(self.gpu))
 
     def __str__(self) -> str:
         gpus = f", gpu={self.gpu}" if self.gpu else ""
@@ -45,6 +51,8 @@ class Ledger:
     def __init__(self, capacity: Capacity) -> None:
         self.capacity = capacity
         self._taken: dict[str, Resources] = {}
+        self._gpus: dict[str, tuple[str, ...]] = {}
+        """By replica: the devices that are its alone."""
 
     def cut(self, asks: Resources) -> Resources:
         """What of a request this machine can ever give."""
@@ -73,13 +81,26 @@ class Ledger:
             return f"mem={show_bytes(asks.memory or 0)}"
         return None
 
-    def take(self, replica: str, asks: Resources) -> None:
-        """Promise resources to a replica."""
+    def take(self, replica: str, asks: Resources, gpus: tuple[str, ...] | None = None) -> tuple[str, ...]:
+        """Promise resources to a replica; the gpus that are its own from now on.
+
+        Args:
+            replica: Its id.
+            asks: What it is promised.
+            gpus: Those that it has already, where it was started by an earlier hub.
+        """
         self._taken[replica] = asks
+        if gpus is None:
+            given = {name for names in self._gpus.values() for name in names}
+            gpus = tuple(name for name in self.capacity.gpus() if name not in given)[: asks.gpu or 0]
+        if gpus:
+            self._gpus[replica] = gpus
+        return gpus
 
     def give_back(self, replica: str) -> None:
         """A replica has ended."""
         self._taken.pop(replica, None)
+        self._gpus.pop(replica, None)
 
     def holders(self, lacking: str) -> list[str]:
         """Replicas that were promised some of what is lacking (`gpu=1`, `cpu=2`, `mem=...`)."""

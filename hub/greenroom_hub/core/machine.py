@@ -34,6 +34,7 @@ from greenroom_hub.core.placement import look_soon, schedule
 from greenroom_hub.core.results import on_heard, on_results, on_unsendable
 from greenroom_hub.core.scaling import retire_idle, scale
 from greenroom_hub.core.sessions import (
+    admit_waiting,
     give_up_expected,
     on_adopted,
     on_connected,
@@ -57,6 +58,8 @@ class Machine:
         state.now, state.turn = now, Turn()
         for event in events:
             _HANDLERS[type(event)](state, event)
+        if state.lobby:
+            admit_waiting(state)
         _look_at_pools(state)
         _look_again(state)
         return state.turn

@@ -79,7 +79,9 @@ class Pool:
     holders: dict[EntryKey, dict[str, None]] = field(default_factory=dict)
     """Replicas by the entries that they hold."""
     failures: int = 0
-    """Launches that failed one after the other."""
+    """Launches that failed one after the other; those that were under way side by side count once."""
+    failed_ms: int = 0
+    """When the last one failed, monotonic."""
     retry_ms: int = 0
     failure_text: str = ""
     waits: str = ""
@@ -88,6 +90,12 @@ class Pool:
     gone: str = ""
     """Why its last replicas were let go (`ttl_seconds=30, idle 4 min`), told when it must start again."""
     gone_ms: int = 0
+    user: str = ""
+    """The entity that used it last: who runs it again with another definition has changed the environment."""
+    successor: str = ""
+    """The pool of the environment's newer definition, to which this one's replicas give way."""
+    replaces: set[str] = field(default_factory=set)
+    """Pools that this one is the successor of."""
 
     # Wishes -----------------------------------------------------------------------------------------------------------
 

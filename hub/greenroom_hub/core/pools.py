@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from greenroom_core.program import Environment, Interpreter, Program, Resources
 from greenroom_hub.core.hub_facts import PoolDefined, pool_stream
@@ -10,8 +11,32 @@ from greenroom_hub.core.ledger import show
 from greenroom_hub.core.pool import Pool, Wish, pool_key
 from greenroom_hub.core.state import State
 
+EXTERNAL: Final = "external"
+"""The launcher of replicas that people start: every hub takes them, and starts none."""
 
-class NeverFits(ValueError):
+OWN_CONTAINERS: Final = frozenset(("docker", "kubernetes"))
+"""Launchers that give each call of a regular task a container (or pod) of its own."""
+
+
+class CannotServe(ValueError):
+    """An environment that this hub can give no replica to, now or later."""
+
+
+class NoLauncher(CannotServe):
+    """An environment names a launcher that this hub does not have."""
+
+    def __init__(self, environment: str, wanted: str, known: tuple[str, ...]) -> None:
+        super().__init__(environment, wanted, known)
+        self.environment, self.wanted, self.known = environment, wanted, known
+
+    def __str__(self) -> str:
+        return (
+            f"environment {self.environment!r} wants launcher={self.wanted!r}; this hub has {', '.join(self.known)}: "
+            f"start it with greenroom hub serve --launcher {self.wanted}, or leave launcher= out"
+        )
+
+
+class NeverFits(CannotServe):
     """An environment asks for more than any replica can get here."""
 
     def __init__(self, environment: str, asked: str, most: str) -> None:
@@ -37,14 +62,25 @@ def asks_of(environment: Environment) -> Resources:
     )
 
 
-def join_pools(state: State, execution: str, program: Program, strict: bool) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The pools of a program's environments, made where they do not exist; and what was cut, in words.
+def launcher_of(state: State, environment: Environment) -> str:
+    """What starts an environment's replicas."""
+    return environment.launcher or state.settings.launchers[0]
+
+
+def check_environments(state: State, program: Program, strict: bool) -> tuple[str, ...]:
+    """What of a program's requests is cut to the machine, in words.
 
     Raises:
         NeverFits: A request is too large for this hub, which does not cut (it is not local, or it was told not to).
+        NoLauncher: An environment names a launcher that is not here.
     """
     cuts = []
     for environment in program.environments.values():
+        launcher, known = launcher_of(state, environment), state.settings.launchers
+        if launcher == EXTERNAL:
+            continue  # Who starts a replica by hand knows its machine.
+        if launcher not in known:
+            raise NoLauncher(environment.name, launcher, known)
         asks = asks_of(environment)
         if state.ledger.ever_fits(asks):
             continue
@@ -52,17 +88,78 @@ def join_pools(state: State, execution: str, program: Program, strict: bool) -> 
             raise NeverFits(environment.name, show(asks), str(state.ledger.capacity))
         given = state.ledger.cut(asks)
         cuts.append(f"{environment.name} asks {show(asks)}: running with {_given(asks, given)}")
+    return tuple(cuts)
+
+
+def join_pools(state: State, execution: str, program: Program) -> dict[str, str]:
+    """The pools of a program's environments, made where they do not exist."""
     pools = {}
     for key, environment in program.environments.items():
         pool = _pool(state, program.project, environment, program.interpreter)
-        wish = wish_of(environment)
+        _succeed(state, pool, program.entity)
+        wish = wish_of(state, environment)
         pool.wishes[execution] = wish
+        pool.retry_ms = 0  # Somebody asks anew: what kept its replicas from starting may be mended.
         pools[key] = pool.key
         if wish != pool.last_wish:
             pool.last_wish = wish
             record_pool(state, pool)
         state.touch(pool.key)
-    return pools, tuple(cuts)
+    return pools
+
+
+def _succeed(state: State, pool: Pool, entity: str) -> None:
+    """Pools of an earlier definition of the environment, by what the same entity used last, give way to this one."""
+    pool.user, pool.successor = entity, ""
+    for other in _earlier(state, pool.project, pool.environment, entity):
+        if other is not pool:
+            other.successor = pool.key
+            pool.replaces.add(other.key)
+
+
+def _earlier(state: State, project: str, environment: Environment, entity: str) -> list[Pool]:
+    return [
+        pool
+        for pool in state.pools.values()
+        if (pool.project, pool.environment.name, pool.user) == (project, environment.name, entity)
+    ]
+
+
+def changes(state: State, program: Program) -> tuple[str, ...]:
+    """What is about to start new replicas, although old ones are warm: an environment that was defined anew."""
+    told = []
+    for environment in program.environments.values():
+        if key_of(state, program.project, environment, program.interpreter) in state.pools:
+            continue
+        for old in _earlier(state, program.project, environment, program.entity):
+            warm, what = len(old.alive()), _differences(old, environment, program.interpreter)
+            if warm and what and not old.successor:
+                replicas = f"{warm} old ones leave" if warm > 1 else "the old one leaves"
+                told.append(f"{environment.name} has changed ({what}): new replicas start, {replicas} then")
+    return tuple(told)
+
+
+_TOLD: Final = {
+    "image": "image",
+    "packages": "packages of its image",
+    "env": "environment variables",
+    "requests": "requests",
+    "limits": "limits",
+    "secrets": "secrets",
+    "pod": "pod template",
+    "concurrency": "concurrency",
+    "cache_memory": "cache_memory",
+    "launcher": "launcher",
+}
+
+
+def _differences(old: Pool, environment: Environment, interpreter: Interpreter | None) -> str:
+    was = old.environment
+    parts = [word for name, word in _TOLD.items() if getattr(was, name) != getattr(environment, name)]
+    if old.interpreter is not None and interpreter is not None and old.interpreter != interpreter:
+        same = old.interpreter.executable == interpreter.executable
+        parts.append("installed packages" if same else "Python")
+    return ", ".join(parts)
 
 
 def _given(asked: Resources, given: Resources) -> str:
@@ -72,22 +169,48 @@ def _given(asked: Resources, given: Resources) -> str:
     return ", ".join(parts) or "what there is"
 
 
-def wish_of(environment: Environment) -> Wish:
+def wish_of(state: State, environment: Environment) -> Wish:
     """How many replicas an environment's definition wants, and for how long."""
-    count = 1 if environment.regular else environment.replica_count
+    count = environment.replica_count
+    if environment.regular:
+        count = _regular_slots(state, state.ledger.cut(asks_of(environment))) if each_alone(state, environment) else 1
     return Wish(count, environment.ttl, environment.min_replicas, environment.scaledown_ttl)
 
 
+def each_alone(state: State, environment: Environment) -> bool:
+    """Whether each call of a regular task has a replica of its own: a container, or one with a gpu of its own."""
+    if not environment.regular:
+        return False
+    return launcher_of(state, environment) in OWN_CONTAINERS or bool(asks_of(environment).gpu)
+
+
+def one_call_each(state: State, environment: Environment) -> bool:
+    """Whether a replica leaves after its first call."""
+    return environment.regular and launcher_of(state, environment) in OWN_CONTAINERS
+
+
+def key_of(state: State, project: str, environment: Environment, interpreter: Interpreter | None) -> str:
+    """The key of an environment's pool: what its launcher makes a replica of."""
+    launcher = launcher_of(state, environment)
+    if launcher == "process":  # The interpreter stands in for the image.
+        return pool_key(project, replace(environment, image=None, from_spec=False, packages=()), interpreter)
+    if launcher == EXTERNAL:  # What it is made of is its owner's business.
+        made = Environment(environment.name, concurrency=environment.concurrency, regular=environment.regular)
+        return pool_key(project, replace(made, launcher=launcher), None)
+    return pool_key(project, replace(environment, launcher=launcher), None)
+
+
 def _pool(state: State, project: str, environment: Environment, interpreter: Interpreter | None) -> Pool:
-    key = pool_key(project, environment, interpreter)
+    key = key_of(state, project, environment, interpreter)
     pool = state.pools.get(key)
     if pool is None:
-        asks = state.ledger.cut(asks_of(environment))
+        external = launcher_of(state, environment) == EXTERNAL
+        asks = Resources() if external else state.ledger.cut(asks_of(environment))
         slots = environment.concurrency
-        if environment.regular:
+        if environment.regular and not each_alone(state, environment):
             slots, asks = _regular_slots(state, asks), Resources()
         pool = state.pools[key] = Pool(key, project, environment, interpreter, asks, slots)
-        pool.last_wish = wish_of(environment)
+        pool.last_wish = wish_of(state, environment)
         record_pool(state, pool)
     else:
         pool.environment = environment  # Counts, times and recipes of the newest definition hold for new replicas.

@@ -62,7 +62,7 @@ def begin(state: State, now: Moment, version: str) -> Turn:
         if run.id not in state.runs:
             continue
         run.submitted_mono = now.mono_ms - max(0, now.wall_ms - run.submitted_ms)
-        run.pools, _ = join_pools(state, run.id, run.execution.program, strict=False)
+        run.pools = join_pools(state, run.id, run.execution.program)
         _rearm(state, run)
         advance(state, run)
     state.touched.clear()  # Nothing is placed before launchers told who is alive.

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from greenroom_core.failure import Cause, Failure
 from greenroom_hub.core.commands import SendDrain, StartReplica, StopReplica
 from greenroom_hub.core.pool import Pool
+from greenroom_hub.core.pools import EXTERNAL, launcher_of
 from greenroom_hub.core.replica import Replica, ReplicaState
 from greenroom_hub.core.state import State
 from greenroom_hub.core.submissions import fail_waiting, notice
 
+_AFTER_GIVING_UP_MS: Final = 10_000
+"""Pause before replicas that are kept warm are tried again; who submits anew does not wait for it."""
+
 
 def scale(state: State, pool: Pool) -> None:
     """Start what the pool lacks; note when it fell idle."""
+    if pool.replaces or pool.successor:
+        _hand_over(state, pool)
     if len(pool.replicas) >= pool.limit and pool.idle_since_ms is None and len(pool.idle) < len(pool.replicas):
         return  # As large as it may be, and at work.
     demand = _demand(state, pool)
@@ -24,11 +32,15 @@ def scale(state: State, pool: Pool) -> None:
     if lacking <= 0:
         pool.waits = ""
         return
+    _call_joined(state, pool)
+    if launcher_of(state, pool.environment) == EXTERNAL:
+        _wait_for(state, pool, "" if pool.alive() else _join_words(pool))
+        return
     if pool.failures >= state.settings.launch_tries and not pool.ready():
         _give_up(state, pool)
         return
     if pool.retry_ms > state.now.mono_ms:
-        pool.waits = f"its replicas fail to start ({pool.failure_text}); next try soon"
+        _wait_for(state, pool, f"its replicas fail to start ({pool.failure_text}); next try soon")
         return
     for _ in range(lacking):
         if not _start(state, pool):
@@ -53,14 +65,49 @@ def _note_idleness(state: State, pool: Pool, demand: int) -> None:
         pool.idle_since_ms = state.now.mono_ms
 
 
+def _wait_for(state: State, pool: Pool, why: str) -> None:
+    """Note why a pool has fewer replicas than it wants; empty for no reason."""
+    if why and not pool.waits:
+        pool.waits_since_ms = state.now.mono_ms
+    pool.waits = why
+
+
+def _join_words(pool: Pool) -> str:
+    return f"waits for a replica to join it: greenroom replica join --environment {pool.environment.name}"
+
+
+def _call_joined(state: State, pool: Pool) -> None:
+    """Have a replica that joined by hand, and idles with another definition of the environment, join this one."""
+    for other in state.pools.values():
+        if other is pool or other.environment.name != pool.environment.name or other.queue:
+            continue
+        for one in other.replicas.values():
+            fits = str(one.facts.get("project") or "") in ("", pool.project)
+            if one.external and fits and one.state is ReplicaState.READY and not one.in_flight:
+                drain(state, one, f"{pool.environment.name} has work under another definition")
+                return
+
+
+def _hand_over(state: State, pool: Pool) -> None:
+    """Replicas of an environment's earlier definition leave once one of the newer definition's can work."""
+    if pool.ready():
+        for key in pool.replaces:
+            state.touch(key)
+    newer = state.pools.get(pool.successor)
+    if newer is None or pool.wishes or not newer.ready():
+        return
+    for one in pool.alive():
+        if not one.external and not one.in_flight:
+            drain(state, one, f"{pool.environment.name} was defined anew")
+    newer.replaces.discard(pool.key)
+
+
 def _start(state: State, pool: Pool) -> bool:
     """Start one replica; False if the machine has no room for it."""
     lacking = state.ledger.lacking(pool.asks)
     if lacking is not None:
-        if not pool.waits:
-            pool.waits_since_ms = state.now.mono_ms
         _make_way(state, pool, lacking)
-        pool.waits = f"needs {lacking}{_in_use_by(state, pool, lacking)}"
+        _wait_for(state, pool, f"needs {lacking}{_in_use_by(state, pool, lacking)}")
         return False
     pool.waits = ""
     state.starts += 1
@@ -70,7 +117,7 @@ def _start(state: State, pool: Pool) -> bool:
     replica.launched_ms = state.now.mono_ms
     replica.deadline_ms = state.now.mono_ms + state.settings.launch_ms
     pool.replicas[replica.id] = state.replicas[replica.id] = replica
-    state.ledger.take(replica.id, pool.asks)
+    gpus = state.ledger.take(replica.id, pool.asks)
     state.do(
         StartReplica(
             replica.id,
@@ -82,6 +129,8 @@ def _start(state: State, pool: Pool) -> bool:
             pool.slots,
             pool.asks.cpu or max(1.0, state.ledger.capacity.cpu // max(1, pool.limit)),
             _cache_memory(state, pool),
+            gpus,
+            launcher_of(state, pool.environment),
         )
     )
     _tell_gone(state, pool)
@@ -127,12 +176,13 @@ def _make_way(state: State, pool: Pool, lacking: str) -> None:
         one for name in state.ledger.holders(lacking) if (one := state.replicas.get(name)) and _may_go(state, pool, one)
     ]
     if idle:
-        drain(state, min(idle, key=lambda one: _reload_rate(state, one)), f"gives way to {pool.environment.name}")
+        going = min(idle, key=lambda one: (one.pool not in pool.replaces, _reload_rate(state, one)))
+        drain(state, going, f"gives way to {pool.environment.name}")
 
 
 def _may_go(state: State, pool: Pool, one: Replica) -> bool:
     other = state.pools[one.pool]
-    kept = len(other.alive()) <= other.minimum
+    kept = len(other.alive()) <= other.minimum and one.pool not in pool.replaces
     return one.state is ReplicaState.READY and one.in_flight == 0 and other is not pool and not kept
 
 
@@ -163,7 +213,8 @@ def retire_idle(state: State, pool: Pool) -> None:
     now = state.now.mono_ms
     ttl = pool.ttl(state.settings.ttl_s)
     if pool.idle_since_ms is not None and now - pool.idle_since_ms >= ttl * 1000:
-        going = [one for one in pool.alive() if one.in_flight == 0][: max(0, len(pool.alive()) - pool.minimum)]
+        own = [one for one in pool.alive() if not one.external]
+        going = [one for one in own if one.in_flight == 0][: max(0, len(own) - pool.minimum)]
         for one in going:
             drain(state, one, f"unused for {ttl:g} s (ttl_seconds)")
         if going:
@@ -174,7 +225,8 @@ def retire_idle(state: State, pool: Pool) -> None:
     if single is not None:
         for name in list(pool.idle):
             one = pool.replicas[name]
-            if now - one.used_ms >= single * 1000 and len(pool.alive()) > max(1, pool.minimum):
+            overdue = now - one.used_ms >= single * 1000 and not one.external
+            if overdue and len(pool.alive()) > max(1, pool.minimum):
                 drain(state, one, f"idle for {single:g} s (scaledown_ttl)")
 
 
@@ -194,4 +246,4 @@ def _give_up(state: State, pool: Pool) -> None:
             failure = Failure(Cause.INFRASTRUCTURE, "LaunchFailed", text)
             fail_waiting(state, run, run.execution.nodes[name], failure)
     pool.failures = 0
-    pool.retry_ms = 0
+    pool.retry_ms = state.now.mono_ms + _AFTER_GIVING_UP_MS

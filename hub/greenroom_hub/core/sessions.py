@@ -42,8 +42,16 @@ def on_connected(state: State, event: ReplicaConnected) -> None:
         state.say("replica refused", replica=hello.replica, why=why)
         return
     replica = state.replicas.get(hello.replica)
+    if replica is not None and replica.generation < hello.generation:
+        lose(state, replica, "it was started anew")
+        replica = None
     if replica is None:
-        replica = _known_from_before(state, hello)
+        pool = _home_of(state, hello)
+        if pool is None:
+            state.lobby[hello.replica] = event
+            state.say("replica waits for its environment", replica=hello.replica, environment=_environment(hello))
+            return
+        replica = _known_from_before(state, hello, pool)
     if replica.state is ReplicaState.STARTING:
         replica.start_s = (state.now.mono_ms - replica.launched_ms) / 1000
         replica.ready_ms = state.now.mono_ms
@@ -66,24 +74,51 @@ def _unwelcome(state: State, hello: Hello) -> str | None:
     known = state.replicas.get(hello.replica)
     if known is not None and known.generation > hello.generation:
         return f"replica {hello.replica} was replaced: generation {hello.generation}, now {known.generation}"
-    if known is None and str(hello.facts.get("pool", "")) not in state.pools:
+    if known is None and not hello.facts.get("external") and str(hello.facts.get("pool", "")) not in state.pools:
         return f"no pool {hello.facts.get('pool')!r} is known here; the environment is gone"
     return None
 
 
-def _known_from_before(state: State, hello: Hello) -> Replica:
+def _environment(hello: Hello) -> str:
+    return str(hello.facts.get("environment", ""))
+
+
+def _home_of(state: State, hello: Hello) -> Pool | None:
+    """The pool that a replica belongs to; one that joined by hand goes where its environment has work."""
+    if not hello.facts.get("external"):
+        return state.pools[str(hello.facts["pool"])]
+    project = str(hello.facts.get("project") or "")
+    meant = [
+        pool
+        for pool in state.pools.values()
+        if pool.environment.name == _environment(hello) and project in ("", pool.project)
+    ]
+    return max(meant, key=lambda pool: (bool(pool.queue), not pool.successor, bool(pool.wishes)), default=None)
+
+
+def admit_waiting(state: State) -> None:
+    """Welcome those who joined for an environment that nothing had defined."""
+    for event in list(state.lobby.values()):
+        if _home_of(state, event.hello) is not None:
+            del state.lobby[event.hello.replica]
+            on_connected(state, event)
+
+
+def _known_from_before(state: State, hello: Hello, pool: Pool) -> Replica:
     """A replica that an earlier hub launched, or that was launched by hand."""
-    pool = state.pools[str(hello.facts["pool"])]
     index = hello.facts.get("index")
     taken = {one.index for one in pool.replicas.values()}
-    number = index if isinstance(index, int) and index not in taken else pool.free_index()
-    replica = Replica(hello.replica, pool.key, number, hello.generation, pool.slots)
+    external = bool(hello.facts.get("external"))
+    number = index if isinstance(index, int) and index not in taken and not external else pool.free_index()
+    slots = int(hello.facts.get("slots") or 1) if external and pool.environment.regular else pool.slots
+    replica = Replica(hello.replica, pool.key, number, hello.generation, slots)
     replica.state, replica.ready_ms = ReplicaState.READY, state.now.mono_ms
     replica.used_ms = state.now.mono_ms
-    replica.external = bool(hello.facts.get("external"))
+    replica.external = external
     pool.replicas[replica.id] = state.replicas[replica.id] = replica
     if not replica.external:
-        state.ledger.take(replica.id, pool.asks)
+        told = str(hello.facts.get("gpus") or "")
+        state.ledger.take(replica.id, pool.asks, tuple(filter(None, told.split(","))))
     replica.recorded = state.recorded.get((hello.replica, hello.generation), 0)
     return replica
 
@@ -172,6 +207,9 @@ def settle_awaited(state: State, replica: Replica) -> None:
 
 def on_link_lost(state: State, event: LinkLost) -> None:
     """A connection is gone: the replica has the grace to come back."""
+    waiting = state.lobby.get(event.replica)
+    if waiting is not None and waiting.link == event.link:
+        del state.lobby[event.replica]
     replica = state.replicas.get(event.replica)
     if replica is None or replica.link != event.link or replica.state is ReplicaState.GONE:
         return
@@ -201,13 +239,19 @@ def on_launch_failed(state: State, event: LaunchFailed) -> None:
     """A launcher could not start a replica."""
     replica = state.replicas.get(event.replica)
     if replica is not None and replica.generation == event.generation:
-        _launch_failed(state, replica, event.reason)
+        _launch_failed(state, replica, event.reason, event.final)
         lose(state, replica, event.reason)
 
 
-def _launch_failed(state: State, replica: Replica, reason: str) -> None:
+def _launch_failed(state: State, replica: Replica, reason: str, final: bool = False) -> None:
     pool = state.pools[replica.pool]
-    pool.failures += 1
+    if replica.external:
+        return  # Nobody here launched it, nor will.
+    if final:
+        pool.failures = state.settings.launch_tries
+    elif replica.launched_ms >= pool.failed_ms:
+        pool.failures += 1
+    pool.failed_ms = state.now.mono_ms
     pool.failure_text = reason
     if pool.failures > 1:  # Once may be chance; from then on it is tried less and less often.
         pool.retry_ms = state.now.mono_ms + min(10_000, 50 * 2**pool.failures)

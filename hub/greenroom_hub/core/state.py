@@ -11,7 +11,7 @@ from greenroom_core.facts import Fact
 from greenroom_core.lists import Reader
 from greenroom_core.program import Program
 from greenroom_hub.core.commands import Do, Say, Tell
-from greenroom_hub.core.events import Moment
+from greenroom_hub.core.events import Moment, ReplicaConnected
 from greenroom_hub.core.hub_facts import HubFact
 from greenroom_hub.core.ledger import Ledger
 from greenroom_hub.core.pool import Pool
@@ -43,6 +43,8 @@ class Settings:
     """Microseconds of measured work that a replica is sent ahead."""
     cache_memory: int | None = None
     """Bytes that the caches of a pool share, where its environment asks for no memory."""
+    launchers: tuple[str, ...] = ("process",)
+    """Those that this hub has; the first one starts the replicas of environments that name none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,8 @@ class State:
         self.expected: dict[str, int] = {}
         """Replicas of an earlier hub that have not said hello: until then nothing that they may hold is placed."""
         self.expected_until = 0
+        self.lobby: dict[str, ReplicaConnected] = {}
+        """Replicas that joined by hand for an environment that nothing has defined yet: not welcomed before."""
         self.recorded: dict[tuple[str, int], int] = {}
         """By (replica, generation): the last of its results that the log held when the hub started."""
         self.draining = False

@@ -27,7 +27,7 @@ from greenroom_hub.core import caching
 from greenroom_hub.core.caching import look_up
 from greenroom_hub.core.commands import Ended, Refusal, Reply, SendCancel
 from greenroom_hub.core.events import CancelWanted, GateAnswered, LookedAgain, LookedUp, Submitted
-from greenroom_hub.core.pools import NeverFits, join_pools
+from greenroom_hub.core.pools import CannotServe, changes, check_environments, join_pools
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import State
 from greenroom_protocol.calls import Outcomes
@@ -41,14 +41,15 @@ def on_submitted(state: State, event: Submitted) -> None:
         state.tell(Reply(event.request, error=refusal))
         return
     try:
-        pools, cuts = join_pools(state, event.execution, event.program, event.submission.strict)
-    except NeverFits as fault:
+        cuts = check_environments(state, event.program, event.submission.strict)
+    except CannotServe as fault:
         state.tell(Reply(event.request, error=Refusal("never_fits", str(fault))))
         return
+    notes = (*event.notes, *cuts, *changes(state, event.program))
+    pools = join_pools(state, event.execution, event.program)
     if event.packed is not None:
         state.turn.programs.append((event.submission.program, event.packed))
     state.programs.setdefault(event.submission.program, event.program)
-    notes = (*event.notes, *cuts)
     submitted = ExecutionSubmitted(event.execution, event.submission, event.sealed, notes=notes)
     _begin(state, submitted, event.program, pools)
     state.tell(Reply(event.request, event.execution, notes))
@@ -191,7 +192,7 @@ def _start_children(state: State, run: Run) -> None:
         state.record(run, ChildStarted(name, child))
         submitted = ExecutionSubmitted(child, submission, parent.sealed, (run.id, name), plan_key)
         program = run.execution.program
-        pools, _ = join_pools(state, child, program, strict=False)
+        pools = join_pools(state, child, program)
         _begin(state, submitted, program, pools)
 
 

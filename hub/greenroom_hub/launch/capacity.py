@@ -35,6 +35,7 @@ def measure(setting: str = "") -> Capacity:
         cpu=told.get("cpu", _cores()),
         memory=int(told.get("mem", _memory())),
         gpu=int(told["gpu"]) if "gpu" in told else _gpus(),
+        devices=_devices(),
     )
 
 
@@ -92,7 +93,19 @@ def _read(path: Path) -> str | None:
         return None
 
 
+def _devices() -> tuple[str, ...]:
+    """The gpus that the hub itself was given; empty where it may use all."""
+    return tuple(filter(None, (name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(","))))
+
+
 def _gpus() -> int:
+    """Gpus of this machine, less those that the hub's own environment hides."""
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return min(len(_devices()), _gpus_of_driver())
+    return _gpus_of_driver()
+
+
+def _gpus_of_driver() -> int:
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return 0

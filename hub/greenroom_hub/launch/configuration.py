@@ -29,6 +29,8 @@ class Handed:
     """Processes and threads of one replica's user code; None for no limit."""
     cgroups: bool = True
     """Whether replicas may make control groups of their own; a container is one already."""
+    assign_gpus: bool = True
+    """Whether a replica finds its gpus by `CUDA_VISIBLE_DEVICES`; an engine gives containers theirs itself."""
     hide_gpus: bool = False
     """Whether who asks for no gpu sees none."""
 
@@ -45,7 +47,7 @@ def variables_of(command: StartReplica, handed: Handed) -> dict[str, str]:
 
 
 def _gpus(command: StartReplica, handed: Handed) -> dict[str, str]:
-    if command.gpus or handed.hide_gpus:
+    if handed.assign_gpus and (command.gpus or handed.hide_gpus):
         return {"CUDA_VISIBLE_DEVICES": ",".join(command.gpus)}
     return {}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from greenroom_core.values import ValueFault
 from greenroom_hub.core import commands as c
+from greenroom_hub.core.events import LaunchFailed
 from greenroom_hub.shell.ports import Launcher, Links
 from greenroom_hub.shell.tasks import Tasks
 from greenroom_hub.shell.vault import Vault
@@ -37,6 +38,8 @@ class Executor:
         self._waiting: dict[str, deque[tuple[int, frames.FromHub]]] = {}
         self.on_unsendable: Callable[[c.SendCalls, str], None] = lambda command, why: None
         """Called for calls whose inputs cannot be read any more."""
+        self.on_unlaunchable: Callable[[LaunchFailed], None] = lambda event: None
+        """Called for replicas whose launcher is not here any more."""
         self.on_look_up: Callable[[c.LookUp], None] = lambda command: None
         """Called for nodes whose results may be cached."""
 
@@ -158,8 +161,13 @@ class Executor:
 
     def _launch(self, command: c.StartReplica | c.StopReplica) -> None:
         if isinstance(command, c.StartReplica):
-            launcher = self._launchers[command.environment.launcher or next(iter(self._launchers))]
-            self._tasks.start(launcher.start(command), f"start {command.replica}")
+            launcher = self._launchers.get(command.launcher)
+            if launcher is None:
+                known = ", ".join(self._launchers)
+                why = f"its environment wants launcher {command.launcher!r}, and this hub has {known}"
+                self.on_unlaunchable(LaunchFailed(command.replica, command.generation, why, final=True))
+            else:
+                self._tasks.start(launcher.start(command), f"start {command.replica}")
             return
         for launcher in self._launchers.values():
             self._tasks.start(launcher.stop(command), f"stop {command.replica}")

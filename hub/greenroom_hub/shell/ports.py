@@ -59,6 +59,10 @@ class Launcher(Protocol):
         """Replicas of an earlier hub that still live, `(replica, generation)`; they are watched from now on."""
         ...
 
+    async def logs(self, replica: str, generation: int) -> str | None:
+        """The last lines that a replica's own processes wrote; None for one that is not known here."""
+        ...
+
     async def close(self, keep: bool) -> None:
         """Let go: replicas stay for the next hub if `keep`, else all of them end."""
         ...
