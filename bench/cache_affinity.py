@@ -2,15 +2,15 @@
 
     python -m bench.cache_affinity --replicas 8 --room 4 --models 96 --zipf 1.0 --calls 20000 --busy 0.7
 
-Calls want one of `models` entries, by a Zipf law; a replica has room for `room` of them; a load takes `load` seconds, a call
-`call`. They arrive in bursts, at the rate that keeps the bound's policy busy for a share of `busy` of all replicas' time,
-calls and loads counted. Policies:
+Calls want one of `models` entries, by a Zipf law; a replica has room for `room` of them; a load takes `load` seconds, a
+call `call`. They arrive in bursts, at the rate that keeps the bound's policy busy for a share of `busy` of all replicas'
+time, calls and loads counted. Policies:
 
-* `bound`: Belady on one cache as large as all replicas' together: the best that any placement could do, were loads free of
-  limits. Its hit ratio sets the rate.
+* `bound`: Belady on one cache as large as all replicas' together: the best that any placement could do, were loads free
+  of limits. Its hit ratio sets the rate.
 * `ours`: the hub's own machine (`greenroom_hub.core`), driven event by event, with the replicas' own eviction.
-* `random`: what Union does. `least_loaded`: what most queues do. `fixed_wait`: affinity that waits up to a fixed time for who
-  is warm, then takes the least loaded (what Ray Serve does for multiplexed models).
+* `random`: what Union does. `least_loaded`: what most queues do. `fixed_wait`: affinity that waits up to a fixed time
+  for who is warm, then takes the least loaded (what Ray Serve does for multiplexed models).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the reset between calls costs: microseconds per call, `reset` minus `none`, for a clean and for a dirty call.
 
-The module has 50 globals, 20 of them small containers. A run alternates batches of both kinds, so that a busy machine falls on
-both; the figure is the median of the batches' differences. Prints one line of JSON.
+The module has 50 globals, 20 of them small containers. A run alternates batches of both kinds, so that a busy machine
+falls on both; the figure is the median of the batches' differences. Prints one line of JSON.
 
     python bench/reset_cost.py [--calls 2000] [--batches 41]
 """
@@ -18,15 +18,17 @@ from types import ModuleType
 
 from greenroom_replica.reset import Reset
 
-SOURCE = '''
+SOURCE = """
 import functools
-LISTS_0 = []; LISTS_1 = [1, 2, 3]; LISTS_2 = ["a", "b"]; LISTS_3 = [[1], [2]]; LISTS_4 = list(range(10)); LISTS_5 = [None]
+LISTS_0 = []; LISTS_1 = [1, 2, 3]; LISTS_2 = ["a", "b"]; LISTS_3 = [[1], [2]]; LISTS_4 = list(range(10))
+LISTS_5 = [None]
 DICTS_0 = {}; DICTS_1 = {"a": 1}; DICTS_2 = {"a": 1, "b": 2, "c": 3}; DICTS_3 = {"x": {"y": 1}}; DICTS_4 = {1: 2}
 SETS_0 = set(); SETS_1 = {1, 2, 3}; SETS_2 = {"a", "b"}
 import collections
 DEQUE = collections.deque([1, 2]); COUNTER = collections.Counter("abc"); DEFAULT = collections.defaultdict(list)
 ORDERED = collections.OrderedDict(a=1); BYTES = bytearray(b"abc"); TAIL = [0]
-N0 = 0; N1 = 1.5; N2 = "text"; N3 = None; N4 = True; N5 = (1, 2); N6 = frozenset({1}); N7 = b"x"; N8 = 10**9; N9 = "y" * 50
+N0 = 0; N1 = 1.5; N2 = "text"; N3 = None; N4 = True; N5 = (1, 2); N6 = frozenset({1}); N7 = b"x"; N8 = 10**9
+N9 = "y" * 50
 
 class Model:
     registry = {}
@@ -61,7 +63,7 @@ def dirty():
     SETS_1.add(9)
     MODEL.weights[0] = 0.0
     return 1
-'''
+"""
 
 
 def build() -> ModuleType:
