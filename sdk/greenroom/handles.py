@@ -242,7 +242,7 @@ def _kind(ended: Result, failure: Failure) -> Callable[..., ExecutionFailed]:
 def _unpickled(failure: Failure) -> Exception | None:
     """The exception itself; None where it was not pickled, or its class cannot be had here."""
     if failure.pickle is None:
-        return None
+        return _builtin(failure)
     import pickle
 
     try:
@@ -250,3 +250,16 @@ def _unpickled(failure: Failure) -> Exception | None:
     except Exception:
         return None
     return own if isinstance(own, Exception) else None
+
+
+def _builtin(failure: Failure) -> Exception | None:
+    """An exception of Python's own, from its text: what `.fail("why")` of a branch raises is a ValueError here too."""
+    import builtins
+
+    kind = getattr(builtins, failure.type, None)
+    if failure.cause is not Cause.USER or not isinstance(kind, type) or not issubclass(kind, Exception):
+        return None
+    try:
+        return kind(failure.message)
+    except Exception:  # One whose arguments are more than a text.
+        return None

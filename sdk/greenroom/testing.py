@@ -1,10 +1,16 @@
 """For tests of programs: put something else in the place of a task, answer gates, forget cached results.
 
-from greenroom.testing import task_mock
+    from greenroom.testing import task_mock
 
-with task_mock(fetch) as mock:
-    mock.return_value = "page"
-    assert wf(url="https://example.org") == 4
+    with task_mock(fetch) as mock:
+        mock.return_value = "page"
+        assert wf(url="https://example.org") == 4
+
+In a conftest.py, `from greenroom.testing import hub` makes a fixture of pytest: a real hub with real replicas, which
+the test session starts when the first test asks for it, and ends.
+
+    def test_on_replicas(hub):
+        assert hub.run(wf, url="https://example.org").result() == 4
 """
 
 from __future__ import annotations
@@ -21,7 +27,9 @@ from greenroom.definition_errors import BadArgument
 if TYPE_CHECKING:
     from unittest.mock import MagicMock
 
-__all__ = ["clear_results", "gate_answers", "patch", "task_mock"]
+    from greenroom.client import Client
+
+__all__ = ["clear_results", "gate_answers", "hub", "patch", "task_mock"]  # noqa: F822  (`hub` is made when asked for)
 
 
 @contextmanager
@@ -63,6 +71,28 @@ def patch(target: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         return wrapper
 
     return decorate
+
+
+def __getattr__(name: str) -> Any:
+    # Only who asks for the fixture needs pytest.
+    if name != "hub":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import pytest
+
+    globals()["hub"] = pytest.fixture(scope="session", name="hub")(_hub)
+    return globals()["hub"]
+
+
+def _hub() -> Iterator[Client]:
+    """A client of a hub of this process's own."""
+    from greenroom.client import Client
+    from greenroom.hubs import end_ephemeral
+    from greenroom.profiles import EPHEMERAL
+
+    try:
+        yield Client(EPHEMERAL)
+    finally:
+        end_ephemeral()
 
 
 def clear_results() -> None:
