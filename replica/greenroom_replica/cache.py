@@ -96,6 +96,7 @@ class ReplicaCache(BundledStore):
         in_key = objects_in(entry.key)
         if in_key:
             self.note_classes(measure(in_key, digester.is_user_class).classes)
+        entry.changed = (*entry.changed, *self.changed_files(entry))
         if attempt.files:
             entry.depends = (*entry.depends, *(name for name, state in attempt.files.items() if state is not None))
         ask, loader = attempt.ask, attempt.ask.view.loader
@@ -241,7 +242,8 @@ class ReplicaCache(BundledStore):
         """What happened since this was last asked, a row for each entry, and forgets it.
 
         `loader, key, preview, hits, misses, waits, bytes, gpu_bytes`; where it was loaded also `load_ms, loaded_by,
-        depends, provenance, recipe`. Entries that went are in the last row's `evicted`; without a row, in `gone()`.
+        depends, provenance, recipe`, and `changed` where an edit was the reason. Entries that went are in the last
+        row's `evicted`; without a row, in `gone()`.
         """
         news, self._news = self._news, {}
         rows: list[Mapping[str, Any]] = []

@@ -99,6 +99,19 @@ class BundledStore(Store):
         entry.plain = entry.deadline is None and entry.mark is None
         return True
 
+    def changed_files(self, entry: Entry) -> list[str]:
+        """Files that keep the active bundle from an entry of the same key which another bundle has."""
+        bundle = self.bundle
+        found: set[str] = set()
+        for other in entry.group.hidden if bundle is not None else ():
+            try:
+                same = other.key == entry.key
+            except Exception:  # Keys that compare by the user's code, which fails.
+                continue
+            if same and bundle is not None:
+                found.update(name for name, state in other.files.items() if bundle.state(name) != state)
+        return [f"{name} changed" for name in sorted(found)]
+
     @staticmethod
     def _may_see(entry: Entry, bundle: BundleView) -> bool:
         """Whether a bundle may see an entry, as far as its code, its files and earlier attempts tell."""

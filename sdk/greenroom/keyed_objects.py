@@ -12,6 +12,9 @@ from typing import Any, Final
 
 from greenroom.keys import Encoder, ObjectKey, Unkeyable, loaded
 
+MAX_STATE: Final = 2_000
+"""Objects in the state of one that has a hash of its own, which are only read for other processes to know it by."""
+
 MAX_PARTS: Final = 100_000
 """Parts of one object's state that are followed when it has no hash of its own."""
 
@@ -61,13 +64,15 @@ def _put_by_equality(encoder: Encoder, value: Any) -> None:
 
 def _stable(value: Any, encoder: Encoder) -> bytes | None:
     """The digest of the object's state, the same in every process; None where its state cannot be written."""
-    inner = Encoder(encoder.ports)
+    inner = Encoder(encoder.ports, most=min(encoder.left, MAX_STATE))
+    inner.depth = encoder.depth
+    before = inner.left
     try:
         _put_state(inner, value)
-    except Unkeyable:
-        return None
     except Exception:  # A `__reduce__` of the user's that fails says nothing about the hash that he gave.
         return None
+    finally:
+        encoder.left -= before - max(0, inner.left)
     if inner.held or any(side.stable is None for side in inner.sides):
         return None
     return inner.digest() + b"".join(side.stable or b"" for side in inner.sides)

@@ -26,6 +26,9 @@ from typing import Any, Final, Protocol
 MAX_DEPTH: Final = 150
 """Levels of nesting that are followed: deeper data, or data that contains itself, has no key."""
 
+MAX_OBJECTS: Final = 1_000_000
+"""Objects, plain data aside, that are taken apart for one key."""
+
 _REPR_ATOMS: Final = frozenset({int, str, bytes, float, bool, type(None)})
 _LONG: Final = 16
 """Items from which a flat sequence is written in one go, by `repr`, which is exact for atoms and runs in C."""
@@ -167,13 +170,17 @@ class Key:
 class Encoder:
     """Writes values to one hash, and keeps aside what a hash cannot say."""
 
-    __slots__ = ("_depth", "_update", "_write", "hash", "held", "identities", "ports", "sides", "unknown")
+    __slots__ = ("_update", "depth", "hash", "held", "identities", "left", "ports", "sides", "unknown")
 
-    def __init__(self, ports: Ports, unknown: Callable[[Encoder, Any], bool] | None = None) -> None:
+    def __init__(
+        self, ports: Ports, unknown: Callable[[Encoder, Any], bool] | None = None, most: int = MAX_OBJECTS
+    ) -> None:
         self.ports = ports
         self.hash = blake2b(digest_size=16)
         self._update = self.hash.update
-        self._depth = 0
+        self.depth = 0
+        self.left = most
+        """Objects that may still be taken apart."""
         self.sides: list[ObjectKey] = []
         self.held: list[Any] = []
         self.identities: list[type] = []
@@ -195,13 +202,13 @@ class Encoder:
         if write is not None and type(value) in _FLAT:
             write(self, value)
             return
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
             raise Unkeyable(type(value).__qualname__, f"nested deeper than {MAX_DEPTH} levels, or part of itself")
         try:
             (write or _put_other)(self, value)
         finally:
-            self._depth -= 1
+            self.depth -= 1
 
     def put_all(self, tag: str, values: Iterable[Any]) -> None:
         """Write several values as one."""
@@ -404,6 +411,9 @@ _FLAT: Final = frozenset({type(None), bool, int, float, complex, str, bytes})
 
 def _put_other(encoder: Encoder, value: Any) -> None:
     """Write what no exact type decides: ask the object, then its library, then its class."""
+    encoder.left -= 1
+    if encoder.left < 0:
+        raise Unkeyable(type(value).__qualname__, "it is made of too many objects")
     ask = getattr(type(value), "__greenroom_key__", None)
     given = ask(value) if ask is not None else None
     if given is not None:
@@ -417,6 +427,14 @@ def _put_other(encoder: Encoder, value: Any) -> None:
     from greenroom.keyed_objects import put_object  # Late: most keys are atoms, and never come here.
 
     put_object(encoder, value)
+
+
+def own_attribute(value: Any, name: str) -> Any:
+    """An attribute that is really there; None else. A `__getattr__` that makes attributes up is not asked."""
+    try:
+        return object.__getattribute__(value, name)
+    except (AttributeError, TypeError):
+        return None
 
 
 def loaded(library: str, name: str) -> Any:

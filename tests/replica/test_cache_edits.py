@@ -76,6 +76,7 @@ class Runner:
         self.cache.begin_call(f"call {self.calls}")
         result = getattr(self.active.flow, name)(*args)
         telemetry = self.cache.end_call()
+        self.rows = telemetry.rows()
         return result, [row["outcome"] for row in telemetry.rows()]
 
     def close(self):
@@ -256,6 +257,25 @@ class TestAnEdit:
         after = runner.cache.digester.digest(second.load_model).parts
 
         assert ["helpers.py:4 SCALE 2 -> 3"] == explain(before, after)
+
+
+    def test_a_load_says_which_edit_made_it_necessary(self, runner):
+        """
+        The call that pays for an edit can say why: the definition, or the file.
+        """
+        runner.activate(PROGRAM)
+        runner.call(5, 3)
+        first = runner.rows[0].get("changed")
+        runner.activate(COLD["a constant"])
+        runner.call(5, 3)
+        by_code = runner.rows[0]["changed"]
+        runner.activate({**COLD["a constant"], "config.yaml": "depth: 5"})
+        runner.call(5, 3)
+        by_file = runner.rows[0]["changed"]
+
+        assert first is None
+        assert ["helpers.py:4 SCALE 2 -> 3"] == by_code
+        assert ["config.yaml changed"] == by_file
 
 
 class TestClasses:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 if TYPE_CHECKING:
     from greenroom.caching.flight import Flight
     from greenroom.caching.loader import Loader
+    from greenroom.digest import Digest
 
 
 class CacheInfo(NamedTuple):
@@ -42,6 +43,7 @@ class Entry:
     __slots__ = (
         "bundle",
         "bytes",
+        "changed",
         "deadline",
         "depends",
         "digest",
@@ -90,7 +92,10 @@ class Entry:
         """Address of the call that loaded it."""
         self.depends: tuple[str, ...] = ()
         """Definitions and files that it depends on, as people call them."""
+        self.changed: tuple[str, ...] = ()
+        """Why it had to be loaded, where an edit was the reason: `helpers.py:12 MODEL "v1" -> "v2"`."""
         self.provenance: list[list[Any]] = []
+        """Where its arguments came from: see `greenroom.caching.calls.provenance`."""
         self.mark: bytes | None = None
         """Of a frozen entry: what its content looks like."""
         self.on_evict: Callable[[Any], Any] | None = None
@@ -119,12 +124,12 @@ class Family:
     """All entries of one loader in one store, over all versions of its code; its bounds are theirs together."""
 
     __slots__ = (
-        "count",
         "entries",
         "evictions",
         "expected",
         "hits",
         "key",
+        "latest",
         "line",
         "loader",
         "loading",
@@ -139,6 +144,8 @@ class Family:
         """The newest definition: its options hold."""
         self.entries: set[Entry] = set()
         self.loading = 0
+        self.latest: Group | None = None
+        """The version of its code that was last loaded for."""
         self.line: list[tuple[int, Entry]] = []
         """A heap of the entries by their last use, brought up to date when one has to go: a hit need not touch it."""
         self.hits = self.misses = self.waits = self.evictions = 0
@@ -178,11 +185,13 @@ class Family:
 class Group:
     """The entries of one version of a loader's code: those that one bundle sees, and those that it must not see."""
 
-    __slots__ = ("bundle", "digest", "entries", "family", "flights", "hidden", "seen_by")
+    __slots__ = ("bundle", "code", "digest", "entries", "family", "flights", "hidden", "seen_by")
 
     def __init__(self, family: Family, digest: str) -> None:
         self.family = family
         self.digest = digest
+        self.code: Digest | None = None
+        """What the digest was made of."""
         self.entries: dict[Any, Entry] = {}
         self.hidden: list[Entry] = []
         """Entries that do not fit the bundle that `entries` was made for."""

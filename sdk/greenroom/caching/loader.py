@@ -193,6 +193,7 @@ class Loader:
         view.digest = digest = self._digest(store, digester)
         self._set_bind(view, digest)
         view.group = store.group(self, self._group_digest(digester, view))
+        view.group.code = digest
         view.entries = view.group.entries
         view.ports = getattr(digester, "ports", None) or KeyPorts(digester)
         view.roots = digester.roots
@@ -210,7 +211,7 @@ class Loader:
             return digester.digest(self.fn, since=self._since(store), cells=False)
         except Exception as fault:  # Never the user's call: code that cannot be read counts as new in each process.
             from greenroom.digest import Digest
-            from greenroom.digest.walk import Part
+            from greenroom.digest.parts import Part
 
             store.tell(self.name, "digest", f"the code of {self.short} cannot be read ({fault!r}): edits go unseen")
             return Digest({"unread": Part("", "", f"{id(self.fn)} {self.since}")}, (), ())

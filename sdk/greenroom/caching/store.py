@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from greenroom.caching.loader import Loader
     from greenroom.caching.view import Ask
 
+MAX_CHANGES: Final = 8
+"""Changes that are named as the reason of a load."""
+
 _SALT: Final = os.urandom(8)
 """Part of the digests of keys that only this process can have."""
 
@@ -301,6 +304,7 @@ class Store(Shelf):
         entry.bundle = self.bundle
         entry.loaded_by = call.address if call is not None else ""
         entry.depends = view.depends
+        entry.changed = self.changes(view.group)
         if call is not None and call.inputs:
             entry.provenance = provenance(view.names, ask.values(), call.inputs)
         self.weigh(entry, attempt)
@@ -312,6 +316,15 @@ class Store(Shelf):
             entry.mark = fingerprint(entry.value)
         entry.plain = entry.deadline is None and entry.mark is None
         return entry
+
+    def changes(self, group: Group) -> tuple[str, ...]:
+        """What was edited since the loader last loaded anything, in words."""
+        before, group.family.latest = group.family.latest, group
+        if before is None or before is group or before.code is None or group.code is None:
+            return ()
+        from greenroom.digest.explain import explain
+
+        return tuple(explain(before.code.parts, group.code.parts)[:MAX_CHANGES])
 
     def weigh(self, entry: Entry, attempt: Attempt) -> None:
         """Find out what a new entry takes. Here only where a bound of the loader's asks for it."""

@@ -73,6 +73,8 @@ def loaded(entry: Entry) -> dict[str, Any]:
         "depends": list(entry.depends),
         "provenance": entry.provenance,
     }
+    if entry.changed:
+        row["changed"] = list(entry.changed)
     if entry.recipe is not None:
         row["recipe"] = entry.recipe
     return row

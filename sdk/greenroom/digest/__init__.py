@@ -16,8 +16,9 @@ from weakref import WeakKeyDictionary
 from greenroom.digest.explain import explain
 from greenroom.digest.facts import Chain, Facts
 from greenroom.digest.modules import IsUser, is_local
+from greenroom.digest.parts import Cells, Guard, Part, digest_of, read_class, read_code
 from greenroom.digest.spaces import Space
-from greenroom.digest.walk import Cells, Guard, Part, Walk, digest_of, read_class, read_code
+from greenroom.digest.walk import Walk
 
 __all__ = ["Digest", "Digester", "IsUser", "code_digest", "explain", "is_local"]
 

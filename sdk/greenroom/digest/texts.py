@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final
 
-from greenroom.digest.facts import Chain, Facts, Imported, facts_of
+from greenroom.digest.facts import Chain, Facts, Imported, chain_of, facts_of
 from greenroom.digest.modules import absolute
 from greenroom.digest.sources import source_of
 from greenroom.digest.spaces import MISSING, Space, space_of_module, static_space
@@ -18,6 +18,28 @@ if TYPE_CHECKING:
 
 MAX_FILES: Final = 5_000
 """Source files that count where modules are imported by a computed name; of more, only those that are loaded do."""
+
+
+READ_AS_TEXT: Final = 256 * 1024
+"""Bytes of source up to which those files count by what they say; beyond, by their bytes, since parsing takes long."""
+
+
+_CHANCY: Final = frozenset({"time", "uuid", "random", "secrets", "tempfile", "rng"})
+_CHANCE: Final = frozenset(
+    {"time", "time_ns", "monotonic", "perf_counter", "now", "utcnow", "today", "getpid", "urandom", "uuid1", "uuid4"}
+    | {
+        "token_hex",
+        "token_bytes",
+        "token_urlsafe",
+        "mkdtemp",
+        "mkstemp",
+        "gettempdir",
+        "default_rng",
+        "gethostname",
+        "id",
+    }
+)
+"""Modules and functions whose results differ from process to process."""
 
 
 class Texts:
@@ -62,6 +84,28 @@ class Texts:
             self._put(label + " =", space.where(getattr(nodes[0], "lineno", 0)), facts)
             self._refer(space, facts, leave=name)
 
+    def is_made_anew(self, space: Space, name: str) -> bool:
+        """Whether what makes a global asks a clock, or for something random, so that each process has another."""
+        key = ("anew", space.name, name)
+        if key not in self.walk._seen:
+            source = space.source if name.isidentifier() else None
+            nodes = source.binding(name) if source is not None else []
+            self.walk._seen[key] = any(self._asks_chance(space, node, name) for node in nodes)
+        return bool(self.walk._seen[key])
+
+    def _asks_chance(self, space: Space, node: ast.AST, name: str) -> bool:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            return False
+        if isinstance(node, ast.ImportFrom):
+            there = self._static(absolute(node.module or "", node.level, space.package))
+            names = [alias.name for alias in node.names if (alias.asname or alias.name) == name]
+            return there is not None and bool(names) and self.is_made_anew(there, names[0])
+        for part in ast.walk(node):
+            chain = chain_of(part.func) if isinstance(part, ast.Call) else ()
+            if chain and (chain[-1] in _CHANCE or not _CHANCY.isdisjoint(chain[:-1])):
+                return True
+        return False
+
     def whole(self, space: Space) -> None:
         """Add all of a module's text, and all that it imports from other modules of the user's."""
         if not self._first_time("whole", space.name):
@@ -86,9 +130,10 @@ class Texts:
         if not self._first_time("everything", ""):
             return
         files = list(_python_files(self.walk.digester.roots))
+        small = sum(os.path.getsize(file) for _, file in files) <= READ_AS_TEXT
+        for root, file in files:
+            self._file(root, file, as_text=small)
         if files:
-            for root, file in files:
-                self._file(root, file)
             return
         self.whole(space)
         import sys
@@ -98,12 +143,14 @@ class Texts:
             if isinstance(path, str) and self.walk.is_user(name, path):
                 self.whole(space_of_module(loaded, self.walk.since, self.walk.is_user))
 
-    def _file(self, root: str, file: str) -> None:
+    def _file(self, root: str, file: str, *, as_text: bool) -> None:
         from greenroom.digest.reading import Unrecorded
 
         name = os.path.relpath(file, root).replace(os.sep, "/")
-        with Unrecorded(), open(file, "rb") as stream:
-            content = blake2b(stream.read(), digest_size=12).hexdigest()
+        content = text_digest(file) if as_text else None
+        if content is None:
+            with Unrecorded(), open(file, "rb") as stream:
+                content = blake2b(stream.read(), digest_size=12).hexdigest()
         self.walk.put(f"file {name}", name, f"#{content[:8]}", content)
 
     # Modules by name.

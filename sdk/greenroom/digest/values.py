@@ -10,10 +10,13 @@ from types import FunctionType, MethodType, ModuleType
 from typing import Any, Final, NamedTuple
 
 from greenroom.keyed_objects import equal_by_identity
-from greenroom.keys import ByName, Encoder, Unkeyable, relative
+from greenroom.keys import ByName, Encoder, Unkeyable, own_attribute, relative
 
 MAX_ITEMS: Final = 50_000
 """Items of a global that are read; a larger one counts by its type, its length and the statement that makes it."""
+
+MAX_OBJECTS: Final = 5_000
+"""Objects, plain data aside, that are read in one global."""
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 SHOWN: Final = 60
@@ -72,7 +75,7 @@ def describe(value: Any, roots: tuple[str, ...], is_user_class: Callable[[type],
 
     def unknown(encoder: Encoder, one: Any) -> bool:
         nonlocal opaque
-        wrapped = getattr(one, "__wrapped__", None)
+        wrapped = own_attribute(one, "__wrapped__")
         if callable(wrapped) and not isinstance(one, type):
             encoder.put_all("wrapped", (wrapped,))
         elif _too_large(one):
@@ -90,7 +93,7 @@ def describe(value: Any, roots: tuple[str, ...], is_user_class: Callable[[type],
             return False
         return True
 
-    encoder = Encoder(ports, unknown)
+    encoder = Encoder(ports, unknown, MAX_OBJECTS)
     try:
         if _too_large(value):
             raise Unkeyable(type(value).__qualname__, "too large to be read for a digest")
@@ -110,7 +113,7 @@ def _too_large(value: Any) -> bool:
         return len(value) > MAX_ITEMS
     if isinstance(value, str | bytes | bytearray):
         return len(value) > MAX_BYTES
-    size = getattr(value, "nbytes", 0)
+    size = own_attribute(value, "nbytes")
     return isinstance(size, int) and size > MAX_BYTES
 
 
@@ -158,7 +161,7 @@ def mark(value: Any, state: frozenset[str] = frozenset()) -> bytes | None:
     if type(value) in _PLAIN or isinstance(value, FunctionType | type | ModuleType) or type(value) is MethodType:
         return None
     if _too_large(value):
-        return b"%d" % len(value) if hasattr(value, "__len__") else None
+        return b"%d" % len(value) if isinstance(value, list | tuple | dict | set | frozenset | bytearray) else None
     try:
         return marshal.dumps(value, 2)
     except ValueError:
@@ -172,7 +175,7 @@ def mark(value: Any, state: frozenset[str] = frozenset()) -> bytes | None:
         encoder.put({name: item for name, item in vars(one).items() if type(item) in _PLAIN and name not in state})
         return True
 
-    encoder = Encoder(ByName(), by_identity)
+    encoder = Encoder(ByName(), by_identity, MAX_OBJECTS)
     try:
         encoder.put(value)
     except Exception:

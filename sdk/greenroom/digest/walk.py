@@ -9,17 +9,18 @@ from __future__ import annotations
 import builtins
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
-from types import CellType, CodeType, FunctionType, MappingProxyType, MethodType, ModuleType
+from types import CellType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from greenroom.digest.bytecode import facts_of_code
-from greenroom.digest.facts import Chain, Facts, facts_of
+from greenroom.digest.facts import Chain, Facts
 from greenroom.digest.modules import root_of
+from greenroom.digest.parts import Cells, Guard, Part
 from greenroom.digest.spaces import MISSING, Space, space_of_class, space_of_function, space_of_module
 from greenroom.digest.values import Described, describe, mark
+from greenroom.keys import own_attribute
 
 if TYPE_CHECKING:
     from greenroom.digest import Digester
@@ -29,65 +30,6 @@ _SKIPPED: Final = frozenset(
     {"__name__", "__file__", "__doc__", "__spec__", "__package__", "__builtins__", "__path__", "__dict__"}
 )
 _OUR_MODULES: Final = ("greenroom", "union", "flytekit", "flyte", "unionai")
-
-
-class Part(NamedTuple):
-    """One definition or value that a digest covers."""
-
-    where: str
-    """`helpers.py:12`; not part of the digest."""
-    text: str
-    """A value as a person reads it, or a mark of the text of some code."""
-    content: str
-    """What the digest covers."""
-
-
-class Guard(NamedTuple):
-    """A name that was looked up, and what it held then: while this holds, the digest does."""
-
-    names: Any
-    """Something with `get`: a module's globals, a class's attributes, a closure's cells."""
-    name: str
-    value: Any
-    mark: bytes | None
-    """Set where the value can change in place."""
-    state: frozenset[str]
-    """Attributes of it that are state, and no part of the mark."""
-    label: str
-
-    def holds(self) -> bool:
-        """Whether the name still has what it had."""
-        if self.names.get(self.name, MISSING) is not self.value:
-            return False
-        return self.mark is None or mark(self.value, self.state) == self.mark
-
-
-class Cells:
-    """The cells of closures, looked up by name."""
-
-    __slots__ = ("_cells",)
-
-    def __init__(self, *functions: FunctionType) -> None:
-        self._cells: dict[str, CellType] = {}
-        for function in functions:
-            self._cells.update(zip(function.__code__.co_freevars, function.__closure__ or (), strict=False))
-
-    def cell(self, name: str) -> CellType:
-        """The cell itself."""
-        return self._cells[name]
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """What the cell holds, or the default where it is empty."""
-        cell = self._cells.get(name)
-        if cell is None:
-            return default
-        try:
-            return cell.cell_contents
-        except ValueError:  # Not assigned yet.
-            return default
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._cells
 
 
 class _Value(NamedTuple):
@@ -184,8 +126,8 @@ class Walk:
             for one in (found.func, *found.args, *found.keywords.values()):
                 self.add(space, one, ())
             return False
-        elif callable(getattr(found, "__wrapped__", None)):
-            self.add(space, found.__wrapped__, chains)
+        elif callable(wrapped := own_attribute(found, "__wrapped__")):
+            self.add(space, wrapped, chains)
             self.add(space, type(found), ())
         else:
             return False
@@ -395,13 +337,15 @@ class Walk:
         described = describe(value.value, self.roots, self.is_user_class, self._stored)
         for one in described.code:
             self._code_in(value, one, state=state)
+        from greenroom.digest.texts import Texts
+
         if state:
             self.guards.pop((id(value.names), value.name), None)
+        elif Texts(self).is_made_anew(value.space, value.name):
+            state = True  # Each process has another: what makes it counts.
         else:
             self._described[value.label] = (value, described, len(self._stored))
         if state or described.opaque:
-            from greenroom.digest.texts import Texts
-
             Texts(self).binding(value.space, value.name, value.label)
 
     def _code_in(self, value: _Value, found: Any, *, state: bool) -> None:
@@ -442,40 +386,6 @@ class Walk:
         return isinstance(module, str) and module.partition(".")[0] in _OUR_MODULES
 
 
-def digest_of(parts: Mapping[str, Part]) -> str:
-    """The digest of parts, in whatever order they were found."""
-    whole = blake2b(digest_size=16)
-    for name in sorted(parts):
-        whole.update(f"{name}\x1f{parts[name].content}\x1e".encode("utf-8", "surrogatepass"))
-    return whole.hexdigest()
-
-
-def read_code(code: CodeType, space: Space, ours: Callable[[Space, Chain], bool]) -> tuple[Facts, bool]:
-    """What a code object says, from its text where that is at hand; and whether it was."""
-    source = space.source
-    nodes = source.definition(code) if source is not None else []
-    if nodes:
-        facts = facts_of(nodes, lambda chain: ours(space, chain), code)
-        if len(nodes) > 1:  # One of several of one name: their texts alone would make them the same.
-            facts.text += facts_of_code(code).text
-        return facts, True
-    return facts_of_code(code), False
-
-
-def read_class(cls: type, space: Space, ours: Callable[[Space, Chain], bool]) -> Facts | None:
-    """What a class's text says; None where there is no text."""
-    source = space.source
-    if source is None:
-        return None
-    lines = {
-        value.__code__.co_firstlineno
-        for value in vars(cls).values()
-        if isinstance(value, FunctionType) and value.__code__.co_filename == space.file
-    }
-    nodes = source.class_nodes(cls.__qualname__, lines)
-    return facts_of(nodes, lambda chain: ours(space, chain)) if nodes else None
-
-
 def _holds(value: Any, found: Any) -> bool:
     """Whether a container holds a class or function itself, rather than something made of it."""
     items = (
@@ -498,8 +408,8 @@ def _is_current(cls: type) -> bool:
 
 def _inferred_roots(target: Any) -> tuple[str, ...]:
     """The folder that the target's module was found in, where nobody said where the code lies."""
-    while callable(getattr(target, "__wrapped__", None)):
-        target = target.__wrapped__
+    while callable(wrapped := own_attribute(target, "__wrapped__")):
+        target = wrapped
     module = sys.modules.get(getattr(target, "__module__", "") or "")
     file = getattr(module, "__file__", None)
     return (root_of(module.__name__, file),) if module is not None and isinstance(file, str) else ()

@@ -397,6 +397,32 @@ class TestFrozen:
 
         assert 1 == load.cache_info().misses
 
+    def test_objects_that_refer_to_each_other(self, store):
+        """
+        A change deep in a graph with cycles is found.
+        """
+
+        class Node:
+            def __init__(self, parent):
+                self.parent, self.children, self.size = parent, [], 1
+                if parent is not None:
+                    parent.children.append(self)
+
+        @actor_cache(frozen=True)
+        def load():
+            root = Node(None)
+            Node(Node(root))
+            return root
+
+        store.begin_call()
+        load()
+        unchanged = store.end_call().errors
+        store.begin_call()
+        load().children[0].children[0].size = 2
+
+        assert [] == unchanged
+        assert 1 == len(store.end_call().errors)
+
     @pytest.mark.parametrize("change", ["one.weights[0] = 1", "one.table.loc[0, 'a'] = 5", "one.more = 1"])
     def test_changes_inside_are_found(self, store, change):
         """

@@ -389,6 +389,42 @@ class TestValues:
         assert before.hex != digester.digest(module.load).hex
 
 
+    def test_what_each_process_makes_anew_counts_by_what_makes_it(self, programs):
+        """
+        A time or a random name is another in each process: the statement counts, not the value.
+        """
+        flow = """
+            import time, uuid
+            from stamps import RUN
+            STARTED = time.time()
+            NAME = f"run-{uuid.uuid4()}"
+            def load():
+                return STARTED, NAME, RUN
+        """
+        files = {"flow": flow, "stamps": "import os\nRUN = 'r' + os.urandom(4).hex()\n"}
+
+        assert not changed(programs, files, files)
+        assert changed(programs, files, {**files, "flow": flow.replace("time.time()", "time.time() + 1")})
+
+    def test_objects_that_make_up_attributes(self, programs):
+        """
+        A global that answers to every name is read without asking it for any.
+        """
+        flow = """
+            from unittest import mock
+            CALL = mock.call
+            MOCK = mock.MagicMock()
+            class Magic:
+                def __getattr__(self, name):
+                    raise RuntimeError(name)
+            MAGIC = Magic()
+            def load():
+                return CALL, MOCK, MAGIC
+        """
+
+        assert not changed(programs, {"flow": flow}, {"flow": flow})
+
+
 class TestChangesAtRunTime:
     FLOW = """
         import helpers
