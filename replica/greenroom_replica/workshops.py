@@ -414,8 +414,9 @@ def make_store(config: ReplicaConfig, cache: str) -> BlobStore:
     """Where the replica's values and files are: a folder of this host, or behind the hub's API."""
 
     def remote() -> HttpBlobs:
+        from greenroom import remote_blobs
 
-        return HttpBlobs(config.hub, config.token, os.path.join(cache, "blobs"))
+        return remote_blobs.HttpBlobs(config.hub, config.token, os.path.join(cache, "blobs"))
 
     if config.blobs is None:
         return remote()
