@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from greenroom.promises import Promise
     from greenroom.task import Task
 
+compile_at_definition = True
+"""False on replicas: they run tasks, and need a workflow's graph only where a dynamic task calls it."""
+
 _current: ContextVar[Builder | None] = ContextVar("greenroom_builder", default=None)
 
 _ODD: Final = re.compile(r"[^A-Za-z0-9_-]+")

@@ -31,9 +31,6 @@ __all__ = ["FailedNode", "Workflow", "WorkflowBase", "WorkflowFailurePolicy", "w
 P = ParamSpec("P")
 R = TypeVar("R")
 
-compile_at_definition = True
-"""False on replicas: they run tasks, and need a workflow's graph only where a dynamic task calls it."""
-
 
 @dataclass
 class FailedNode:
@@ -156,7 +153,7 @@ class Workflow(WorkflowBase, Generic[P, R]):
                 setattr(self, name, value)
         check_returns(function, self.interface, self.name)
         redefinition.define(self.name, function)
-        if compile_at_definition:
+        if building.compile_at_definition:
             self._try()
 
     @property

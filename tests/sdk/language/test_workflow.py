@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
+from greenroom import building
 from greenroom.building import find_circle
 from greenroom.compile import program_of
 from greenroom.conditions import conditional
@@ -669,3 +670,20 @@ class TestDecorators:
             nothing()
 
         assert [node.kind for node in wf.compiled.graph.nodes] == [NodeKind.TASK, NodeKind.GROUP, NodeKind.TASK]
+
+
+class TestOnReplicas:
+    def test_workflows_are_compiled_when_they_are_used(self, monkeypatch):
+        """
+        A replica imports a module without laying out its workflows; a dynamic task that calls one has it compiled.
+        """
+        monkeypatch.setattr(building, "compile_at_definition", False)
+        seen: list[str] = []
+
+        @workflow
+        def wf(n: int) -> int:
+            seen.append("compiled")
+            return inc(n=n)
+
+        assert seen == []
+        assert wf(n=1) == 2 and seen == ["compiled"]
