@@ -77,7 +77,7 @@ class Items:
         "_back",
         "_cursor",
         "_delayed",
-        "_resting",
+        "_due",
         "aborted",
         "attempts",
         "closed",
@@ -103,9 +103,9 @@ class Items:
         self._cursor = 0
         self._back: list[int] = []
         self._delayed: list[tuple[int, int]] = []
-        """When, and which; may name items that have ended meanwhile."""
-        self._resting = 0
-        """Items that wait out a delay."""
+        """When, and which: a heap, which may still name items that wait no more."""
+        self._due: dict[int, int] = {}
+        """When each item is due that waits out a delay."""
         self._aside: set[int] = set()
         self.closed = False
         """Nothing is handed out any more: what no replica holds stays as it is until the node ends."""
@@ -122,7 +122,7 @@ class Items:
         """Items that could be handed out now, by count and by the node's limit; delayed ones are not counted."""
         if self.closed:
             return 0
-        waiting = self.open - self.held - self._resting - len(self._aside)
+        waiting = self.open - self.held - len(self._due) - len(self._aside)
         return waiting if self.limit is None else max(0, min(waiting, self.limit - self.held))
 
     def stale(self, outcomes: Outcomes) -> tuple[int, ...]:
@@ -145,7 +145,7 @@ class Items:
         """When the first delayed item is due, milliseconds; None if none is delayed, or none is run any more."""
         if self.closed:
             return None
-        while self._delayed and self.states[self._delayed[0][1]] != DELAYED:
+        while self._delayed and self._due.get(self._delayed[0][1]) != self._delayed[0][0]:
             heapq.heappop(self._delayed)
         return self._delayed[0][0] if self._delayed else None
 
@@ -219,9 +219,6 @@ class Items:
             self._leave(item)
             self.states[item] = HELD
             self.held += 1
-            if any(entry[1] == item for entry in self._delayed):
-                self._delayed = [entry for entry in self._delayed if entry[1] != item]
-                heapq.heapify(self._delayed)
 
     def set_aside(self, item: int) -> None:
         """A ready item waits for something else than a replica (another call that computes the same)."""
@@ -248,8 +245,8 @@ class Items:
         """Make the delayed items ready that are due; whether there were any."""
         woken = False
         while self._delayed and self._delayed[0][0] <= now_ms:
-            _, item = heapq.heappop(self._delayed)
-            if self.states[item] == DELAYED:
+            due, item = heapq.heappop(self._delayed)
+            if self._due.get(item) == due:
                 self._leave(item)
                 self.states[item] = READY
                 heapq.heappush(self._back, item)
@@ -263,7 +260,7 @@ class Items:
         items, count = outcomes.items, outcomes.size
         if isinstance(items, int):
             stop = items + count
-            if self._resting or self._aside:
+            if self._due or self._aside:
                 for item in range(items, stop):
                     self._leave(item)
             else:
@@ -292,7 +289,7 @@ class Items:
         self._leave(item)
         self.attempts[item] += 1
         if due_ms:
-            self._resting += 1
+            self._due[item] = due_ms
             self.states[item] = DELAYED
             heapq.heappush(self._delayed, (due_ms, item))
         else:
@@ -310,10 +307,11 @@ class Items:
         """The node has ended: what has not is aborted, and late outcomes are refused."""
         self.closed = True
         self.aborted = self.n - self.succeeded - self.failed
-        self.held = self._resting = 0
+        self.held = 0
         self.states = self.states.translate(_ABORT)
         self._back.clear()
         self._delayed.clear()
+        self._due.clear()
         self._aside.clear()
 
     def _leave(self, item: int) -> None:
@@ -322,10 +320,8 @@ class Items:
         if state == HELD:
             self.held -= 1
         elif state == DELAYED:
-            if item in self._aside:
-                self._aside.discard(item)
-            else:
-                self._resting -= 1
+            self._aside.discard(item)
+            self._due.pop(item, None)
 
     def troubled(self, item: int) -> Trouble:
         """The item's record of trouble, made on first need."""

@@ -88,7 +88,7 @@ class TestRetries:
 
         assert 1000 <= due[0] <= 1500 and 2000 <= due[1] <= 3000 and 4000 <= due[2] <= 6000
         assert due != [1000, 2000, 4000]
-        assert play.replay().nodes["a"].items.waiting_until() == play.now + due[0]
+        assert play.replay().nodes["a"].items.waiting_until() == play.now + due[2]
 
     def test_what_cannot_be_retried_is_not(self):
         """
