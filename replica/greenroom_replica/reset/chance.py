@@ -57,7 +57,7 @@ class Chance(Row):
 
     def heads(self) -> list[Word]:
         """See `Watched.heads`."""
-        inst: random.Random = random._inst  # type: ignore[attr-defined]
+        inst: random.Random = random._inst
         heads = random_heads(inst)
         numpy_heads = state_views(self._numpy._bit_generator) if self._numpy is not None else []
         return [*heads, *numpy_heads] if heads and (numpy_heads or self._numpy is None) else []
@@ -103,9 +103,9 @@ class Chance(Row):
         self.use(base)
         state = base.get("random")
         if state is not None:
-            random.Random.setstate(random._inst, state)  # type: ignore[attr-defined]
+            random.Random.setstate(random._inst, state)
         else:
-            SEEDS.seed(random._inst, entropy())  # type: ignore[attr-defined]
+            SEEDS.seed(random._inst, entropy())
         if self._numpy is not None:
             if base.get("numpy") is not None:
                 self._numpy.set_state(base["numpy"])

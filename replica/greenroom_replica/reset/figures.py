@@ -70,9 +70,7 @@ class Patches:
                 ):
                     continue
                 owns = self._territory.owns_function if kind is FunctionType else self._territory.owns_callable
-                if not owns(value) or (
-                    value.__name__ == name and not is_standard(module_name)
-                ):
+                if not owns(value) or (value.__name__ == name and not is_standard(module_name)):
                     continue  # A third-party module that imports the user's function by its name patches nothing.
                 self._known.add((module_name, name))
                 found.append(f"{module_name}.{name} (now {value.__module__}.{value.__qualname__})")

@@ -1,14 +1,16 @@
 """Memory images: the words of an object that change whenever the object does.
 
-The hot path of a reset asks one question of a hundred objects: has a call changed you? Asked in Python that costs 25 ns an
-element, and asked with ``==`` it runs the user's code. An interpreter already keeps the answer in memory, so it is read there:
-a dict's version tag (PEP 509), a list's length and items pointer, a cell's reference. One ``bytes.join`` over views of those
-words and one compare tell that nothing has changed, at 15 to 25 ns an object whatever its size, and run nobody's code.
+The hot path of a reset asks one question of a hundred objects: has a call changed you? Asked in Python that costs 25
+ns an element, and asked with ``==`` it runs the user's code. An interpreter already keeps the answer in memory, so it
+is read there: a dict's version tag (PEP 509), a list's length and items pointer, a cell's reference. One
+``bytes.join`` over views of those words and one compare tell that nothing has changed, at 15 to 25 ns an object
+whatever its size, and run nobody's code.
 
-Memory is read, never written. A view is made only of an object that its owner keeps alive, and the items of a list or set are
-read only after its header was found unchanged, so that a view never looks at freed memory. Layouts are checked against living
-objects when the module is loaded (`LAYOUT`); where one is not as expected (another interpreter, a free-threaded build), there is no view and the caller compares in Python instead. From 3.13 on dicts have no version: there
-a dict's table is its body, as a list's items are.
+Memory is read, never written. A view is made only of an object that its owner keeps alive, and the items of a list or
+set are read only after its header was found unchanged, so that a view never looks at freed memory. Layouts are
+checked against living objects when the module is loaded (`LAYOUT`); where one is not as expected (another
+interpreter, a free-threaded build), there is no view and the caller compares in Python instead. From 3.13 on dicts
+have no version: there a dict's table is its body, as a list's items are.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class Layout:
 
     def __init__(self) -> None:
         sound = sys.implementation.name == "cpython" and sys.maxsize > 2**32 and sys.byteorder == "little"
-        sound = sound and getattr(sys, "_is_gil_enabled", lambda: True)() and hasattr(sys, "getrefcount")
+        gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", lambda: True)
+        sound = sound and gil()
         self.versions = sound and sys.version_info < (3, 13) and _holds(_dict_has_version)
         self.tables = sound and _holds(_dict_table_as_expected)
         self.lists = sound and _holds(_list_as_expected)
@@ -72,7 +75,13 @@ def _holds(probe: Callable[[], bool]) -> bool:
 def _dict_has_version() -> bool:
     probe: dict[str, object] = {"a": 1}
     seen = {bytes(view(id(probe) + 24, 8))}
-    for change in (lambda: probe.update(a=2), lambda: probe.pop("a"), lambda: probe.update(b=3), probe.clear):
+    changes: tuple[Callable[[], object], ...] = (
+        lambda: probe.update(a=2),
+        lambda: probe.pop("a"),
+        lambda: probe.update(b=3),
+        lambda: probe.clear(),
+    )
+    for change in changes:
         before = len(seen)
         change()
         seen.add(bytes(view(id(probe) + 24, 8)))
@@ -89,8 +98,9 @@ def _dict_table_as_expected() -> bool:
 
     named: dict[object, object] = {f"name{place}": object() for place in range(20)}
     mixed: dict[object, object] = {place: object() for place in range(20)}
-    split = vars(Probe())
-    for probe in (named, mixed, split):
+    split: dict[Any, Any] = vars(Probe())
+    probes: tuple[dict[Any, Any], ...] = (named, mixed, split)
+    for probe in probes:
         body = bytes(view(*dict_body(probe, versions=False)))  # type: ignore[misc]
         if not all(id(value).to_bytes(8, "little") in body for value in probe.values()):
             return False
@@ -156,7 +166,7 @@ def _cell_as_expected() -> bool:
 
 
 def _function_as_expected() -> bool:
-    def probe(a: object = object(), *, b: object = _CHAR) -> object:  # noqa: B008 - any objects do.
+    def probe(a: object = object(), *, b: object = _CHAR) -> object:
         return a, b, _holds
 
     probe.mark = 1  # type: ignore[attr-defined]  # So that it has a __dict__.
@@ -183,7 +193,7 @@ def _random_offset() -> int:
 
 
 def dict_heads(target: dict[Any, Any]) -> list[Word]:
-    """A dict's version, which is new after every change of a key or of a value's identity; else its size and its table."""
+    """A dict's version, which is new after every change of a key or a value's identity; else its size and table."""
     if LAYOUT.versions:
         return [view(id(target) + 24, 8)]
     return [view(id(target) + 16, 32)] if LAYOUT.tables else []
@@ -309,7 +319,7 @@ def _make_memcmp() -> Callable[[int, int, int], int]:
     function = ctypes.PyDLL(None).memcmp  # PyDLL keeps the GIL: nothing may move what is being compared.
     function.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
     function.restype = ctypes.c_int
-    return function  # type: ignore[no-any-return]
+    return function
 
 
 memcmp = _make_memcmp()

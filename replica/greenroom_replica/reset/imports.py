@@ -1,4 +1,4 @@
-"""Tells when an import begins and ends during a call: what a module's import does to the process stays, as the module does."""
+"""Tells when an import begins and ends: what it does to the process stays, as the module does."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import sys
 import sysconfig
 from _thread import get_ident
 from collections.abc import Callable
-from importlib import _bootstrap  # type: ignore[attr-defined]
 from importlib.machinery import PathFinder
 from types import FunctionType, MethodType
 from typing import Any
 
 from greenroom_replica.reset.usercode import is_ours
 
+_BOOTSTRAP: Any = sys.modules["_frozen_importlib"]
 
 _LIBRARIES = tuple(
     {os.path.join(os.path.realpath(path), "") for name in ("stdlib", "platstdlib", "purelib", "platlib")
@@ -37,8 +37,8 @@ def is_library(name: str) -> bool:
 class ImportGuard:
     """Stands before the interpreter's import of a module that is not loaded yet, and nowhere else.
 
-    An import of a loaded module, such as an ``import`` in a function that runs in every call, never comes here. Of nested
-    imports, those inside a library are the library's own business.
+    An import of a loaded module, such as an ``import`` in a function that runs in every call, never comes here. Of
+    nested imports, those inside a library are the library's own business.
     """
 
     def __init__(self, begin: Callable[[bool], Any], end: Callable[[bool, Any], None]) -> None:
@@ -52,7 +52,7 @@ class ImportGuard:
 
     def install(self) -> None:
         """Stand before ``importlib._bootstrap._find_and_load``, where there is one."""
-        original = getattr(_bootstrap, "_find_and_load", None)
+        original = getattr(_BOOTSTRAP, "_find_and_load", None)
         if original is None:
             return
         guard = self
@@ -63,7 +63,7 @@ class ImportGuard:
             return guard._load(original, name, import_)
 
         # Under the file name and the function name that the interpreter cuts from tracebacks.
-        _bootstrap._find_and_load = _hidden(_call_with_frames_removed)
+        _BOOTSTRAP._find_and_load = _hidden(_call_with_frames_removed)
         self._load = _hidden(self._told)
         self._original = original
 
@@ -80,7 +80,7 @@ class ImportGuard:
     def uninstall(self) -> None:
         """Put the function back."""
         if self._original is not None:
-            _bootstrap._find_and_load = self._original
+            _BOOTSTRAP._find_and_load = self._original
             self._original = None
 
 

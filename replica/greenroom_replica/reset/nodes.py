@@ -1,8 +1,8 @@
 """Snapshots of builtin containers: the object itself, a shallow copy, and how to put the copy back in place.
 
-Every node works on its object through the builtin type's own methods (``dict.update(target, ...)``), never through what a
-user's subclass overrides, and compares by identity, so that no ``__eq__``, ``__hash__``, ``__iter__`` or ``__setitem__`` of
-user code ever runs. Restoring in place keeps aliases: whoever holds the object sees it clean.
+Every node works on its object through the builtin type's own methods (``dict.update(target, ...)``), never through
+what a user's subclass overrides, and compares by identity, so that no ``__eq__``, ``__hash__``, ``__iter__`` or
+``__setitem__`` of user code ever runs. Restoring in place keeps aliases: whoever holds the object sees it clean.
 """
 
 from __future__ import annotations
@@ -325,7 +325,7 @@ class BytesNode(Node):
         return bytes(memoryview(self.target))
 
     def changed(self) -> bool:
-        return bytearray.__ne__(self.target, self.saved) is True
+        return bool(bytearray.__ne__(self.target, self.saved) is True)
 
     def restore(self) -> None:
         bytearray.__setitem__(self.target, EVERYTHING, self.saved)
@@ -349,7 +349,7 @@ class ArrayNode(Node):
         return array.tobytes(self.target)
 
     def changed(self) -> bool:
-        return array.tobytes(self.target) != self.saved
+        return bool(array.tobytes(self.target) != self.saved)
 
     def restore(self) -> None:
         size = len(self.saved) // self.target.itemsize

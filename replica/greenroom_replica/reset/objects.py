@@ -24,8 +24,19 @@ from greenroom_replica.reset.nodes import Node, attributes_that_differ, merge
 MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 
 SYSTEM_NAMES = frozenset(
-    "__dict__ __weakref__ __doc__ __annotations__ __annotate__ __annotate_func__ __annotations_cache__ __abstractmethods__ "
-    "__static_attributes__ __firstlineno__ _abc_impl".split()
+    [
+        "__dict__",
+        "__weakref__",
+        "__doc__",
+        "__annotations__",
+        "__annotate__",
+        "__annotate_func__",
+        "__annotations_cache__",
+        "__abstractmethods__",
+        "__static_attributes__",
+        "__firstlineno__",
+        "_abc_impl",
+    ]
 )
 """Names in a class that the interpreter makes or changes by itself."""
 
@@ -33,7 +44,8 @@ SYSTEM_NAMES = frozenset(
 def space_of(target: object) -> dict[Any, Any] | None:
     """Get an instance's ``__dict__`` without running code of its class; None where it has none, or a made-up one."""
     if issubclass(type(target), _local):  # Not isinstance: that asks the object for its __class__.
-        return _local.__getattribute__(target, "__dict__")  # type: ignore[no-any-return]  # This thread's.
+        this_threads: Any = target
+        return _local.__getattribute__(this_threads, "__dict__")  # type: ignore[no-any-return]
     for kind in mro_of(type(target)):
         found = type.__getattribute__(kind, "__dict__").get("__dict__", MISSING)
         if found is not MISSING:

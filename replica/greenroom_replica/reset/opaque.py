@@ -14,15 +14,66 @@ LARGEST = 64 * 1024
 """Bytes; a bigger array is not compared after every call."""
 
 MOST_NODES = 50_000
-"""Objects behind one global that are compared after every call: at 50 ns each, more would cost more than a fork does."""
+"""Objects behind one global that are compared after every call: with more, the reset would cost what a fork does."""
 
 _REMEDY = "load it with @actor_cache, or run with isolation='fork'"
 
 _HARMLESS = frozenset(
-    "abc annotationlib ast builtins click concurrent contextvars _contextvars dataclasses datetime decimal _decimal email enum "
-    "fractions functools _functools hmac hashlib http importlib inspect ipaddress json keyword locale logging math numbers "
-    "operator _operator pathlib platform re _sre string struct _struct textwrap threading _thread time token types "
-    "typing typing_extensions unittest urllib uuid warnings weakref zoneinfo random".split()
+    [
+        "abc",
+        "annotationlib",
+        "ast",
+        "builtins",
+        "click",
+        "concurrent",
+        "contextvars",
+        "_contextvars",
+        "dataclasses",
+        "datetime",
+        "decimal",
+        "_decimal",
+        "email",
+        "enum",
+        "fractions",
+        "functools",
+        "_functools",
+        "hmac",
+        "hashlib",
+        "http",
+        "importlib",
+        "inspect",
+        "ipaddress",
+        "json",
+        "keyword",
+        "locale",
+        "logging",
+        "math",
+        "numbers",
+        "operator",
+        "_operator",
+        "pathlib",
+        "platform",
+        "re",
+        "_sre",
+        "string",
+        "struct",
+        "_struct",
+        "textwrap",
+        "threading",
+        "_thread",
+        "time",
+        "token",
+        "types",
+        "typing",
+        "typing_extensions",
+        "unittest",
+        "urllib",
+        "uuid",
+        "warnings",
+        "weakref",
+        "zoneinfo",
+        "random",
+    ]
 )
 """Packages whose objects are immutable, restored by a row of their own, or hold what no call means to change."""
 
@@ -40,13 +91,13 @@ class Opaque(NamedTuple):
     """What it raised, for ``unreadable``."""
 
 
-def judge(name: str, value: object) -> Opaque | None:
+def judge(name: str, value: Any) -> Opaque | None:
     """Say why a library's object in a global is not checked; None where there is nothing to say."""
     kind = type(value)
     module = kind.__module__ if type(kind.__module__) is str else ""
     text = f"{module}.{kind.__qualname__}" if module != "builtins" else kind.__qualname__
     numpy = sys.modules.get("numpy")
-    if numpy is not None and kind is getattr(numpy, "ndarray", None) and not value.flags.writeable:  # type: ignore[attr-defined]
+    if numpy is not None and kind is getattr(numpy, "ndarray", None) and not value.flags.writeable:
         return None
     size = size_of_buffer(value)
     if size:
@@ -83,8 +134,8 @@ def _is_iterator(kind: type) -> bool:
 
 
 def _is_mutable(kind: type) -> bool:
-    """Tell whether objects of a library's class can hold state: those that are hashed by value (dtypes, dates) hardly do."""
-    return kind.__hash__ is None or kind.__hash__ is object.__hash__
+    """Tell whether objects of a library's class can hold state: those that are hashed by value hardly do."""
+    return getattr(kind, "__hash__", None) in (None, object.__hash__)
 
 
 def sentences(found: Iterable[Opaque]) -> list[str]:
@@ -104,13 +155,14 @@ def sentences(found: Iterable[Opaque]) -> list[str]:
             )
         elif item.why == "iterator":
             said.append(
-                f"{item.name} ({item.kind}) cannot be rewound between calls: what one call takes from it the next does not get; "
+                f"{item.name} ({item.kind}) cannot be rewound between calls: "
+                f"what one call takes from it the next does not get; "
                 f"make it inside the task, or run with isolation='fork'"
             )
         elif item.why == "file":
             said.append(
-                f"{item.name} ({item.kind}) is an open file, which calls share with its position; open it inside the task, "
-                f"or {_REMEDY}"
+                f"{item.name} ({item.kind}) is an open file, which calls share with its position; "
+                f"open it inside the task, or {_REMEDY}"
             )
         elif item.why == "unreadable":
             said.append(

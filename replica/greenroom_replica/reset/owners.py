@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from typing import Any
 
@@ -26,7 +27,8 @@ class Owner:
         self.loops: list[Any] = []
 
     def __repr__(self) -> str:
-        return f"Owner({self.name!r}, {len(self.threads)} threads, {len(self.children)} processes, {len(self.files)} files)"
+        counts = f"{len(self.threads)} threads, {len(self.children)} processes, {len(self.files)} files"
+        return f"Owner({self.name!r}, {counts})"
 
 
 def list_folders(folders: Iterable[str]) -> set[str]:
@@ -44,7 +46,7 @@ def remove(paths: Iterable[str]) -> None:
     """Remove files and folders, those that are gone already included."""
     for path in paths:
         try:
-            if os.path.isdir(path) and not os.path.islink(path):
+            if stat.S_ISDIR(os.lstat(path).st_mode):
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 os.unlink(path)

@@ -37,7 +37,15 @@ class Process:
         self.builtins = Builtins()
         self.decimal = Decimal()
         self.rows: list[Row] = [
-            *(self.environ, Names(), self.builtins, self.switches, Files(self.tripwires), Locale(self.tripwires), self.decimal),
+            *(
+                self.environ,
+                Names(),
+                self.builtins,
+                self.switches,
+                Files(self.tripwires),
+                Locale(self.tripwires),
+                self.decimal,
+            ),
             *(Limits(self.tripwires), Signals(self.tripwires), self.warnings, Logging(), Faults(self.tripwires)),
             *(self.loops, self.chance),
         ]

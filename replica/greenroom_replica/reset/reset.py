@@ -21,8 +21,8 @@ from greenroom_replica.reset.owners import Owner, list_folders, remove
 from greenroom_replica.reset.plan import Bundle
 from greenroom_replica.reset.process import Baseline, Ledger, Process, merge_into
 from greenroom_replica.reset.report import Report
-from greenroom_replica.reset.streams import SEEDS
 from greenroom_replica.reset.strays import Children, Threads, children_of, end
+from greenroom_replica.reset.streams import SEEDS
 from greenroom_replica.reset.usercode import Territory
 from greenroom_replica.reset.watch import Watch, Watched
 

@@ -14,16 +14,17 @@ from greenroom_replica.reset.nodes import MappingNode, Node
 
 
 class LruNode(Node):
-    """A function's ``lru_cache``: what calls put there goes; what an import put there stays, where that can be told apart.
+    """A function's ``lru_cache``: what calls put there goes, what an import put there stays where that can be.
 
-    An unbounded cache (``functools.cache``) gets back exactly what the import had put there. A bounded one keeps its order in
-    links that cannot be rebuilt from outside: if a call added to it, it is emptied whole, and its function computes again.
+    An unbounded cache (``functools.cache``) gets back exactly what the import had put there. A bounded one keeps its
+    order in links that cannot be rebuilt from outside: if a call added to it, it is emptied whole, and its function
+    computes again.
     """
 
     __slots__ = ("cache", "unbounded")
 
     def __init__(self, target: _lru_cache_wrapper[Any], parent: Node | None, label: str) -> None:
-        self.unbounded = target.cache_parameters()["maxsize"] is None  # type: ignore[attr-defined]
+        self.unbounded = target.cache_parameters()["maxsize"] is None
         self.cache = _table_of(target)
         super().__init__(target, parent, label)
 
@@ -82,7 +83,7 @@ class DispatchNode(MappingNode):
 
 
 class WeakNode(MappingNode):
-    """The table inside a weak dict or set: nothing is kept alive for its sake, and what died meanwhile does not come back."""
+    """The table inside a weak dict: nothing is kept alive for its sake, and what died does not come back."""
 
     __slots__ = ("by_key",)
 
@@ -133,7 +134,7 @@ class NumpyNode(Node):
         return bool(one[0] == other[0])
 
     def changed(self) -> bool:
-        return self.target.tobytes() != self.saved[0] or self._frame() != self.frame
+        return bool(self.target.tobytes() != self.saved[0] or self._frame() != self.frame)
 
     def restore(self) -> None:
         target, (shape, dtype, strides, writeable) = self.target, self.frame
@@ -191,7 +192,7 @@ class BufferNode(Node):
         return bool(one == other)
 
     def changed(self) -> bool:
-        return self.peek() != self.saved
+        return bool(self.peek() != self.saved)
 
     def restore(self) -> None:
         value, place = self.saved

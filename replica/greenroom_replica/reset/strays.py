@@ -29,7 +29,7 @@ class Threads:
     """Knows which threads may live, and finds those that a call left."""
 
     row = "threads"
-    """What a tripwire notes when a thread is started past `threading`, which may not have run yet when its call ends."""
+    """What a tripwire notes when a thread is started past `threading`: it may not run before its call has ended."""
 
     def __init__(self, territory: Territory, tripwires: Tripwires) -> None:
         self._territory = territory
@@ -45,7 +45,7 @@ class Threads:
         return set(sys._current_frames()) - {threading.get_ident()}
 
     def accept(self, idents: Iterable[int] | None = None) -> None:
-        """Let these threads live: they are an entry's, an import's or the runner's own. None accepts all that there are."""
+        """Let these threads live: an entry's, an import's or the runner's own. None accepts all that there are."""
         self._known |= self.alive() if idents is None else set(idents)
         self._recount()
 
@@ -61,7 +61,8 @@ class Threads:
     def sweep(self, report: Report, just_started: bool = False) -> int:
         """Give the call's threads time to end, and say what survives; return how many do.
 
-        One that runs user code retires the runner, since it may change what the next call sees. A library's is told once.
+        One that runs user code retires the runner, since it may change what the next call sees. A library's is told
+        once.
 
         Args:
             report: Where to say it.
@@ -202,7 +203,7 @@ def _command(pid: int) -> str:
 
 
 def _helpers() -> set[int]:
-    """Processes that the standard library, or joblib's copy of it, keeps for its own needs: trackers and fork servers."""
+    """Processes that the standard library, or joblib's copy of it, keeps for itself: trackers, fork servers."""
     places = (
         ("multiprocessing.resource_tracker", "_resource_tracker", "_pid"),
         ("multiprocessing.forkserver", "_forkserver", "_forkserver_pid"),

@@ -1,7 +1,7 @@
 """Random generators: what an import seeded starts there in every call, all others start anew from entropy.
 
-Whether a call has touched a generator is read from its memory, so that a call that never draws pays nothing, and a clean
-generator's stream is not advanced by looking at it.
+Whether a call has touched a generator is read from its memory, so that a call that never draws pays nothing, and a
+clean generator's stream is not advanced by looking at it.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ class NumpyStreamNode(Node):
 
 
 def state_views(generator: Any) -> list[Word]:
-    """Find the memory of a bit generator's state, for the two kinds that are in use; none where it does not look right."""
+    """Find the memory of a bit generator's state, for the two kinds in use; none where it does not look right."""
     if not LAYOUT.lists:
         return []
     try:
@@ -222,7 +222,7 @@ def held_stream(value: object, parent: Node | None, label: str) -> Node | None:
     if kind is random.Random:
         return TwisterNode(value, parent, label)
     module = kind.__module__
-    if type(module) is str and module.startswith("numpy.random"):
-        if hasattr(value, "bit_generator") or hasattr(value, "_bit_generator") or hasattr(value, "random_raw"):
-            return NumpyStreamNode(value, parent, label)
-    return None
+    if not (type(module) is str and module.startswith("numpy.random")):
+        return None
+    streams = any(hasattr(value, name) for name in ("bit_generator", "_bit_generator", "random_raw"))
+    return NumpyStreamNode(value, parent, label) if streams else None

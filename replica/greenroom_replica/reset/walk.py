@@ -29,7 +29,6 @@ from greenroom_replica.reset.nodes import (
     label_of,
 )
 from greenroom_replica.reset.objects import (
-    SYSTEM_NAMES,
     CellNode,
     ClassNode,
     FunctionNode,
@@ -176,7 +175,8 @@ class Walk:
         self._stack += [(item, node, f"[{place}]") for place, item in enumerate(node.saved)]
 
     def _set(self, value: Any, parent: Node | None, label: str) -> None:
-        node = self._keep(SetNode(value, parent, label))
+        node = SetNode(value, parent, label)
+        self._keep(node)
         self._stack += [(item, node, "{...}") for item in node.order if type(item) not in _ATOMS]
 
     def _items(self, value: Any, parent: Node | None, label: str) -> None:
@@ -297,7 +297,8 @@ class Walk:
 
     def _weak(self, value: Any, parent: Node | None, label: str) -> None:
         if type(value) is weakref.WeakSet:
-            self.nodes.append(WeakSetNode(value.data, parent, label))
+            table: Any = vars(value)["data"]
+            self.nodes.append(WeakSetNode(table, parent, label))
         else:
             by_key = type(value) is weakref.WeakKeyDictionary
             self.nodes.append(WeakNode(value.data, by_key, parent, label))
@@ -319,7 +320,7 @@ class Walk:
         self._stack += [(item, parent, f"{label}.default") for item in gc.get_referents(value) if type(item) is not str]
 
     def _foreign(self, value: Any, parent: Node | None, label: str) -> None:
-        """Look at a library's object: only for functions and classes of the user's in it, as a task holds its function."""
+        """Look at a library's object only for functions and classes of the user's, as a task holds its function."""
         numpy = sys.modules.get("numpy")
         if numpy is not None and type(value) is getattr(numpy, "ndarray", None) and value.nbytes <= LARGEST:
             if value.flags.writeable:

@@ -181,10 +181,7 @@ class Watch:
         for _, address, size, part in self._wide.values():
             if memcmp(address, _address(part), size):
                 return True
-        for item in self._asked:
-            if item.changed():
-                return True
-        return False
+        return any(item.changed() for item in self._asked)
 
 
 def _address(part: bytes) -> int:

@@ -16,7 +16,6 @@ from typing import Any
 
 from greenroom_replica.reset import Owner, Report, Reset
 
-
 LONGEST = 20.0
 """Seconds in which a child has to say something."""
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """Programs that only use their libraries have nothing to be told."""
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def test_a_clean_program_gives_no_report(name: str, runner: Runner) -> None:
             lab.reset.release(owner)
         return [wire for wire in told if wire]
 
-    assert [] == runner(scenario, flow=PROGRAMS[name])
+    assert runner(scenario, flow=PROGRAMS[name]) == []
 
 
 @pytest.mark.parametrize("name", ["numpy", "pandas", "sklearn", "the standard library"])
@@ -113,7 +114,9 @@ def test_a_library_that_the_call_imports_gives_no_report_either(name: str, runne
     flow = f"IMPORTS = {chr(10).join(imports)!r}\ndef load(): exec(IMPORTS, globals())\n"
     if name == "the standard library":
         flow = flow + "import logging\n"
-    source = "\n".join(line.removeprefix("        ") for line in rest if "WEIGHTS = " not in line).replace("WEIGHTS.sum()", "0")
+    source = "\n".join(line.removeprefix("        ") for line in rest if "WEIGHTS = " not in line).replace(
+        "WEIGHTS.sum()", "0"
+    )
     source = source.replace("def task(n):", "def task(n):\n    load()")
 
     def scenario(lab: Lab) -> Any:
@@ -123,7 +126,7 @@ def test_a_library_that_the_call_imports_gives_no_report_either(name: str, runne
             told.append({key: value for key, value in lab.wire().items() if key != "restored"})
         return [wire for wire in told if wire]
 
-    assert [] == runner(scenario, flow=flow + source)
+    assert runner(scenario, flow=flow + source) == []
 
 
 def serve(lab: Lab) -> int:

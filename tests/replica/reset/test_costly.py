@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """What was dear to make and is dropped is said once, with the remedy."""
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ def test_a_model_loaded_on_first_use_is_said_once(runner: Runner) -> None:
 
     first, second = runner(scenario, flow=flow)
 
-    assert "flow._model" == first["costly"][0]["name"]
+    assert first["costly"][0]["name"] == "flow._model"
     assert first["sentences"][0].startswith("flow._model (40 MB, up to 0.")
     assert first["sentences"][0].endswith(" s) was reset; use @actor_cache")
-    assert {"restored": ["flow._model"]} == second
+    assert second == {"restored": ["flow._model"]}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_counters_and_results_of_long_calls_are_not_costly(runner: Runner) -> No
 
     told = runner(lambda lab: (lab.call("task"), lab.wire())[1], flow=flow)
 
-    assert {"restored": ["flow.N", "flow.SEEN"]} == told
+    assert told == {"restored": ["flow.N", "flow.SEEN"]}
 
 
 def test_a_report_is_plain_values() -> None:
@@ -87,7 +88,7 @@ def test_a_report_is_plain_values() -> None:
     wire = report.to_wire()
 
     assert wire == msgpack.unpackb(msgpack.packb(wire))
-    assert ["flow.M (1.2 GB, up to 4 s) was reset; use @actor_cache", "a thread"] == wire["sentences"]
-    assert {} == Report().to_wire()
+    assert wire["sentences"] == ["flow.M (1.2 GB, up to 4 s) was reset; use @actor_cache", "a thread"]
+    assert Report().to_wire() == {}
     assert not Report()
     assert Report(reason="x").retire

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """What a module's import does stays, as the module does: also where a call imports it first."""
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def test_a_user_module_that_a_call_imports_is_snapshotted_at_the_end_of_its_impo
 
     during, after, again, report = runner(scenario, flow=flow, plugin=plugin)
 
-    assert (["plugin"], ["by the call", "plugin"], ["before the import"], ["import", "by the call"], "1", "1") == during
+    assert during == (["plugin"], ["by the call", "plugin"], ["before the import"], ["import", "by the call"], "1", "1")
     assert (["plugin"], ["plugin"], [], ["import"], "1", None) == after == again
     assert report is None
 
@@ -80,11 +81,9 @@ def test_what_a_library_does_while_a_call_imports_it_stays(runner: Runner) -> No
         seen = [lab.call("task"), lab.call("look"), lab.report]
         return [*seen, lab.call("look", bundle="other", module="other"), lab.report]
 
-    during, after, report, other, last = runner(
-        scenario, flow=flow, other=flow, this_library=library, load=("flow",)
-    )
+    during, after, report, other, last = runner(scenario, flow=flow, other=flow, this_library=library, load=("flow",))
 
-    assert (True, True) == during[:2]
+    assert during[:2] == (True, True)
     assert (True, False) == after[:2] == other[:2]
     assert "from the library" in str(during[2]) and str(during[2]) == str(after[2]) == str(other[2])
     assert report is None and last is None
@@ -108,7 +107,7 @@ def test_an_import_that_fails_shows_the_users_lines_only(runner: Runner) -> None
                 seen.append([frame.name for frame in frames if "tests" not in frame.filename])
         return seen
 
-    assert [["task", "<module>"], ["absent"]] == runner(scenario, flow=flow, broken="1 / 0")
+    assert runner(scenario, flow=flow, broken="1 / 0") == [["task", "<module>"], ["absent"]]
 
 
 def test_modules_that_import_each_other_are_walked_when_all_are_there(runner: Runner) -> None:
@@ -128,4 +127,4 @@ def test_modules_that_import_each_other_are_walked_when_all_are_there(runner: Ru
         load=("registry", "users", "flow"),
     )
 
-    assert [["users", "call"], ["users", "call"]] == names
+    assert names == [["users", "call"], ["users", "call"]]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """What cannot be checked is said once per bundle, with the remedy."""
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Runner = Callable[..., Any]
 
 def not_checked(runner: Runner, flow: str, **sources: str) -> list[str]:
     said = runner(lambda lab: (lab.reset.not_checked("bundle"), lab.reset.not_checked("bundle")), flow=flow, **sources)
-    assert [] == said[1]
+    assert said[1] == []
     return said[0]
 
 
@@ -33,7 +34,7 @@ def test_a_large_array_is_named_with_its_size_and_the_remedy(runner: Runner) -> 
 
     said = not_checked(runner, flow)
 
-    assert 1 == len(said)
+    assert len(said) == 1
     assert said[0].startswith("flow.TABLE (numpy.ndarray, 8.0 MB) is above 64 KiB and not checked between calls")
     assert "read-only" in said[0] and "@actor_cache" in said[0]
 
@@ -53,7 +54,7 @@ def test_iterators_files_and_library_objects_are_named(runner: Runner) -> None:
 
     said = not_checked(runner, flow)
 
-    assert 5 == len(said)
+    assert len(said) == 5
     assert {"flow.IDS", "flow.GEN", "flow.DB2"} == {line.split()[0] for line in said if "cannot be rewound" in line}
     assert any(line.startswith("flow.LOG (_io.TextIOWrapper) is an open file") for line in said)
     assert any(line.startswith("flow.DB (sqlite3.Connection) is an object of a library") for line in said)
@@ -86,7 +87,7 @@ def test_what_everybody_has_in_globals_needs_no_word(runner: Runner) -> None:
         class Box(Generic[T]): pass
     """
 
-    assert [] == not_checked(runner, flow)
+    assert not_checked(runner, flow) == []
 
 
 def test_a_global_of_very_many_objects_is_named(runner: Runner) -> None:
@@ -101,7 +102,7 @@ def test_a_global_of_very_many_objects_is_named(runner: Runner) -> None:
     said, *sizes = runner(scenario, flow=flow)
 
     assert "flow.HUGE (list) holds more than 50,000 objects" in said[0]
-    assert [2, 2] == sizes
+    assert sizes == [2, 2]
 
 
 def test_a_library_object_keeps_what_calls_put_into_it(runner: Runner) -> None:
@@ -116,5 +117,7 @@ def test_a_library_object_keeps_what_calls_put_into_it(runner: Runner) -> None:
 
     said, *seen = runner(scenario, flow=flow, vendored=vendored)
 
-    assert ["flow.X (vendored.Client) is an object of a library and not looked into"] == [line.split(":")[0] for line in said]
-    assert [1, 2, None] == seen
+    assert [line.split(":")[0] for line in said] == [
+        "flow.X (vendored.Client) is an object of a library and not looked into"
+    ]
+    assert seen == [1, 2, None]

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """What a cache entry's loader makes is the entry's: kept, put back, and ended with it."""
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ def test_variables_of_a_load_are_there_for_as_long_as_the_entry_lives(runner: Ru
 
     told, seen = runner(scenario, flow=FLOW)
 
-    assert {"restored": ["flow.STATE", "cwd"]} == told
-    assert [(None, "/models", None, False), None, "/models", (None, None, "1", False), None, ""] == seen
+    assert told == {"restored": ["flow.STATE", "cwd"]}
+    assert seen == [(None, "/models", None, False), None, "/models", (None, None, "1", False), None, ""]
 
 
 def test_threads_of_a_load_are_no_strays(runner: Runner) -> None:
@@ -88,7 +89,7 @@ def test_threads_of_a_load_are_no_strays(runner: Runner) -> None:
         return [*told, lab.wire()]
 
     stops = True
-    assert [{"restored": ["flow.STATE"]}, {}, {}] == runner(scenario, flow=FLOW)
+    assert runner(scenario, flow=FLOW) == [{"restored": ["flow.STATE"]}, {}, {}]
 
     stops = False
     assert "outlived its call" in runner(scenario, flow=FLOW)[2]["retire"]
@@ -111,8 +112,8 @@ def test_processes_of_a_load_are_ended_at_the_release(runner: Runner) -> None:
 
     told, alive, pid = runner(scenario, flow=flow)
 
-    assert {"restored": ["flow.STATE"]} == told[0]
-    assert {"processes": 1} == told[1]["leaks"]
+    assert told[0] == {"restored": ["flow.STATE"]}
+    assert told[1]["leaks"] == {"processes": 1}
     assert alive
     assert not is_alive(pid)
 
@@ -145,7 +146,7 @@ def test_a_model_server_serves_a_hundred_calls(runner: Runner) -> None:
 
     assert urllib.request is not None
     assert {200} == statuses
-    assert {} == told
+    assert told == {}
     assert not is_alive(pid)
 
 
@@ -161,7 +162,7 @@ def test_files_of_a_load_in_private_folders_are_removed(runner: Runner, tmp_path
         lab.reset.release(owner)
         return there, sorted(name for name in os.listdir(tmp_path) if name != "bundle")
 
-    assert (["model.bin", "other", "shards"], ["other"]) == runner(scenario, flow=FLOW, private=str(tmp_path))
+    assert runner(scenario, flow=FLOW, private=str(tmp_path)) == (["model.bin", "other", "shards"], ["other"])
 
 
 def test_exit_callbacks_of_a_load_wait_for_the_release(runner: Runner, tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_exit_callbacks_of_a_load_wait_for_the_release(runner: Runner, tmp_path:
         lab.reset.release(owner)
         return early, (tmp_path / "closed").exists()
 
-    assert (False, True) == runner(scenario, flow=FLOW)
+    assert runner(scenario, flow=FLOW) == (False, True)
 
 
 def test_a_load_that_fails_owns_nothing(runner: Runner) -> None:
@@ -192,8 +193,8 @@ def test_a_load_that_fails_owns_nothing(runner: Runner) -> None:
 
     told, seen = runner(scenario, flow=FLOW)
 
-    assert {"processes": 1} == told["leaks"]
-    assert (None, None, None, False) == seen
+    assert told["leaks"] == {"processes": 1}
+    assert seen == (None, None, None, False)
 
 
 def test_nested_loads_own_each_their_own(runner: Runner) -> None:
@@ -217,7 +218,7 @@ def test_nested_loads_own_each_their_own(runner: Runner) -> None:
         lab.reset.release(inner)
         return [*seen, is_alive(theirs)]
 
-    assert [False, True, False] == runner(scenario, flow=flow)
+    assert runner(scenario, flow=flow) == [False, True, False]
 
 
 def _exists(pid: int) -> bool:
@@ -237,5 +238,5 @@ def test_releasing_twice_is_harmless(runner: Runner) -> None:
         owner, _ = lab.call("task", lab, "environment")
         return lab.reset.release(owner), lab.reset.release(owner), repr(owner)
 
-    assert ([], [], "Owner('entry', 0 threads, 0 processes, 0 files)") == runner(scenario, flow=FLOW)
+    assert runner(scenario, flow=FLOW) == ([], [], "Owner('entry', 0 threads, 0 processes, 0 files)")
     assert in_child(lambda: True)

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """What a call does to the process is undone, by every way to do it."""
 
 from __future__ import annotations
@@ -108,7 +109,9 @@ def read_umask():
 
 
 @restores(*dict.fromkeys(case[0] for case in CASES))
-@pytest.mark.parametrize(("row", "how", "prepares", "does", "sees"), CASES, ids=[f"{case[0]}: {case[1]}" for case in CASES])
+@pytest.mark.parametrize(
+    ("row", "how", "prepares", "does", "sees"), CASES, ids=[f"{case[0]}: {case[1]}" for case in CASES]
+)
 def test_the_next_call_finds_the_process_as_a_fresh_one(
     row: str, how: str, prepares: str, does: str, sees: str, runner: Runner
 ) -> None:
@@ -149,7 +152,7 @@ def test_every_call_is_told_of_a_warning_anew(runner: Runner) -> None:
     """
     helpers = "import warnings\ndef old(): warnings.warn('old', DeprecationWarning)\n"
 
-    assert [1, 1] == runner(lambda lab: [lab.call("task"), lab.call("task")], flow=flow, helpers=helpers)
+    assert runner(lambda lab: [lab.call("task"), lab.call("task")], flow=flow, helpers=helpers) == [1, 1]
 
 
 @restores("atexit callbacks")
@@ -183,7 +186,7 @@ def test_exit_callbacks_of_a_call_run_after_it(runner: Runner) -> None:
 
     notes, told = runner(scenario, flow=flow)
 
-    assert "a2 a1 b2 b1 " == notes
+    assert notes == "a2 a1 b2 b1 "
     assert "atexit callback int raised ValueError" in told["sentences"][0]
 
 
@@ -214,7 +217,7 @@ def test_a_submitters_variables_are_set_for_the_call_only(runner: Runner) -> Non
         seen += [lab.call("task", environment=one), lab.call("task", environment={"WHO": "two"}), lab.call("task")]
         return seen
 
-    assert ["one", None, "one", "one", "two", None] == runner(scenario, flow=flow)
+    assert runner(scenario, flow=flow) == ["one", None, "one", "one", "two", None]
 
 
 def test_each_bundle_has_its_own_baseline(runner: Runner) -> None:
@@ -228,7 +231,7 @@ def test_each_bundle_has_its_own_baseline(runner: Runner) -> None:
         lab.load("two", bundle="two")
         return [lab.call("task", bundle=name, module=name) for name in ("one", "two", "one")]
 
-    assert [("one", "one"), ("two", "two"), ("one", "one")] == runner(scenario, load=(), one=source, two=source)
+    assert runner(scenario, load=(), one=source, two=source) == [("one", "one"), ("two", "two"), ("one", "one")]
 
 
 def test_what_cannot_be_put_back_retires_the_runner(runner: Runner) -> None:
@@ -245,7 +248,7 @@ def test_what_cannot_be_put_back_retires_the_runner(runner: Runner) -> None:
 
     told = runner(lambda lab: (lab.call("task"), lab.wire())[1], flow=flow)
 
-    assert "cwd could not be put back" == told["retire"]
+    assert told["retire"] == "cwd could not be put back"
     assert "cannot be entered again" in told["sentences"][0]
 
 
@@ -261,7 +264,7 @@ def test_a_context_that_the_runner_did_not_use_is_put_back(runner: Runner) -> No
         lab.reset.after()
         return lab.modules["flow"].X.get(), lab.modules["flow"].Y.get()
 
-    assert (0, 1) == runner(scenario, flow=flow)
+    assert runner(scenario, flow=flow) == (0, 1)
 
 
 def test_an_interruption_while_restoring_is_survived(runner: Runner) -> None:
@@ -293,6 +296,6 @@ def test_an_interruption_while_restoring_is_survived(runner: Runner) -> None:
 
     told, seen = runner(scenario, flow=flow)
 
-    assert ["the reset was interrupted by Late and done again"] == told["sentences"]
+    assert told["sentences"] == ["the reset was interrupted by Late and done again"]
     assert "retire" not in told
-    assert [] == seen
+    assert seen == []

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """Random generators: what an import seeded repeats in every call, all else never does."""
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def test_unseeded_calls_never_repeat(kind: str, runner: Runner) -> None:
             assert lab.report is None, lab.wire()
         return values
 
-    assert 100 == len(set(runner(scenario, flow=flow_of(kind))))
+    assert len(set(runner(scenario, flow=flow_of(kind)))) == 100
 
 
 @restores("random generators")
@@ -88,8 +89,8 @@ def test_a_seed_set_by_a_call_does_not_reach_the_next(kind: str, runner: Runner)
 
     pairs = runner(scenario, flow=flow)
 
-    assert 1 == len({seeded for seeded, _ in pairs})
-    assert 5 == len({free for _, free in pairs})
+    assert len({seeded for seeded, _ in pairs}) == 1
+    assert len({free for _, free in pairs}) == 5
 
 
 @restores("random generators")
@@ -109,8 +110,8 @@ def test_forked_children_draw_different_values(kind: str, runner: Runner) -> Non
 
         return [in_child(child) for _ in range(5)]
 
-    assert 5 == len(set(runner(scenario, flow=flow_of(kind))))
-    assert 1 == len(set(runner(scenario, flow=flow_of(kind, SEEDS[kind]))))
+    assert len(set(runner(scenario, flow=flow_of(kind)))) == 5
+    assert len(set(runner(scenario, flow=flow_of(kind, SEEDS[kind])))) == 1
 
 
 def test_numpy_that_a_call_imports_is_looked_after_too(runner: Runner) -> None:
@@ -123,7 +124,7 @@ def test_numpy_that_a_call_imports_is_looked_after_too(runner: Runner) -> None:
     def scenario(lab: Lab) -> Any:
         return [(lab.call("task"), lab.call("draw"))[1] for _ in range(3)]
 
-    assert 3 == len(set(runner(scenario, flow=flow)))
+    assert len(set(runner(scenario, flow=flow))) == 3
 
 
 def test_torch_generators_are_looked_after(runner: Runner) -> None:
@@ -154,14 +155,16 @@ def test_torch_generators_are_looked_after(runner: Runner) -> None:
         return [(lab.call("seeded"), lab.call("draw")) for _ in range(4)]
 
     pairs = runner(scenario, flow=free, torch=torch)
-    assert 1 == len({seeded for seeded, _ in pairs})
-    assert 4 == len({drawn for _, drawn in pairs})
+    assert len({seeded for seeded, _ in pairs}) == 1
+    assert len({drawn for _, drawn in pairs}) == 4
 
     pairs = runner(scenario, flow=f"import torch\ntorch.manual_seed(9)\n{free}", torch=torch)
-    assert 1 == len({drawn for _, drawn in pairs})
+    assert len({drawn for _, drawn in pairs}) == 1
 
 
-def test_without_memory_images_generators_are_reseeded_all_the_same(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_memory_images_generators_are_reseeded_all_the_same(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """
     On an interpreter whose memory is not as expected, each call gets new values too.
     """
@@ -173,8 +176,8 @@ def test_without_memory_images_generators_are_reseeded_all_the_same(runner: Runn
     def scenario(lab: Lab) -> Any:
         return [lab.call("task") for _ in range(20)]
 
-    assert 20 == len(set(runner(scenario, flow=flow_of("random"))))
-    assert 1 == len(set(runner(scenario, flow=flow_of("random", SEEDS["random"]))))
+    assert len(set(runner(scenario, flow=flow_of("random")))) == 20
+    assert len(set(runner(scenario, flow=flow_of("random", SEEDS["random"])))) == 1
 
 
 def test_entropy_is_not_shared_by_runners(runner: Runner) -> None:
@@ -185,4 +188,4 @@ def test_entropy_is_not_shared_by_runners(runner: Runner) -> None:
 
     values = [runner(lambda lab: lab.call("task"), flow=flow_of("random")) for _ in range(5)]
 
-    assert 5 == len(set(values))
+    assert len(set(values)) == 5

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """Threads, processes, descriptors and patches that calls leave behind."""
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def test_a_thread_with_user_code_retires_the_runner(runner: Runner) -> None:
     for name in ("plain", "wrapped", "timer", "subclass", "raw", "pool"):
         told = runner(lambda lab, name=name: (lab.call(name), lab.wire())[1], flow=flow)
         assert "outlived its call by 50 ms" in told["retire"], name
-        assert {"threads": 1} == told["leaks"], name
+        assert told["leaks"] == {"threads": 1}, name
 
 
 def test_a_librarys_thread_is_told_once(runner: Runner) -> None:
@@ -68,8 +69,10 @@ def test_a_librarys_thread_is_told_once(runner: Runner) -> None:
 
     first, idle, second, again = runner(scenario, flow=flow, vendored=vendored)
 
-    assert ["the call left a library's thread behind (monitor, vendored.loop); it is kept, and told once"] == first["sentences"]
-    assert {"leaks": {"threads": 1}} == second
+    assert first["sentences"] == [
+        "the call left a library's thread behind (monitor, vendored.loop); it is kept, and told once"
+    ]
+    assert second == {"leaks": {"threads": 1}}
     assert {} == idle == again
 
 
@@ -106,7 +109,7 @@ def test_processes_left_behind_are_ended_and_told(runner: Runner) -> None:
 
     grandchild, child, told = runner(scenario, flow=flow)
 
-    assert [{"processes": 1}, {"processes": 1}, {}] == [item.get("leaks", {}) for item in told]
+    assert [item.get("leaks", {}) for item in told] == [{"processes": 1}, {"processes": 1}, {}]
     assert "the call left a process behind, ended now: sh -c" in told[0]["sentences"][0]
     assert not is_alive(grandchild)
     assert not is_alive(child)
@@ -160,7 +163,7 @@ def test_a_resource_tracker_is_left_alone(runner: Runner) -> None:
     (first, second), told = runner(scenario, flow=flow)
 
     assert first == second
-    assert {} == told
+    assert told == {}
 
 
 def test_descriptors_are_counted_in_steps(runner: Runner) -> None:
@@ -179,7 +182,7 @@ def test_descriptors_are_counted_in_steps(runner: Runner) -> None:
     few, many, none, three = runner(scenario, flow=flow)
 
     assert {} == few == none == three
-    assert {"descriptors": 24} == many["leaks"]
+    assert many["leaks"] == {"descriptors": 24}
 
 
 def test_descriptors_of_short_calls_are_counted_too(runner: Runner) -> None:
@@ -204,7 +207,9 @@ def test_patched_libraries_are_told(runner: Runner) -> None:
 
     The look at all names of all libraries takes a hundredth of the calls' time, so that it may be told with a later call.
     """
-    flow = "import json, time\ndef fake(*args): return 'fake'\ndef task():\n    json.dumps = fake\n    time.sleep(0.05)\n"
+    flow = (
+        "import json, time\ndef fake(*args): return 'fake'\ndef task():\n    json.dumps = fake\n    time.sleep(0.05)\n"
+    )
 
     def scenario(lab: Lab) -> Any:
         told = []
@@ -230,5 +235,5 @@ def test_strays_alone_can_be_looked_for(runner: Runner) -> None:
 
     kept, told = runner(scenario, flow=flow)
 
-    assert [1] == kept
-    assert {"processes": 1} == told["leaks"]
+    assert kept == [1]
+    assert told["leaks"] == {"processes": 1}

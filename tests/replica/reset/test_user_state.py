@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """What user code defines is after every call as it was after its import: rebinding and in-place changes."""
 
 from __future__ import annotations
@@ -111,7 +112,9 @@ CASES: list[tuple[str, str, str, str, str]] = [
 
 
 @restores(*dict.fromkeys(case[0] for case in CASES))
-@pytest.mark.parametrize(("row", "how", "source", "does", "sees"), CASES, ids=[f"{case[0]}: {case[1]}" for case in CASES])
+@pytest.mark.parametrize(
+    ("row", "how", "source", "does", "sees"), CASES, ids=[f"{case[0]}: {case[1]}" for case in CASES]
+)
 def test_the_next_call_sees_what_a_fresh_process_would(
     row: str, how: str, source: str, does: str, sees: str, runner: Runner
 ) -> None:
@@ -153,7 +156,10 @@ def test_a_call_that_changes_nothing_has_no_report(runner: Runner) -> None:
             return len(X)
     """
 
-    assert [None, None] == runner(lambda lab: [lab.call("task") and lab.report, lab.call("task") and lab.report], flow=flow)
+    assert runner(lambda lab: [lab.call("task") and lab.report, lab.call("task") and lab.report], flow=flow) == [
+        None,
+        None,
+    ]
 
 
 def test_aliases_survive(runner: Runner) -> None:
@@ -175,7 +181,7 @@ def test_aliases_survive(runner: Runner) -> None:
         lab.call("task")
         return lab.call("look")
 
-    assert (True, [0]) == runner(scenario, flow=flow, helpers="SHARED = [0]", load=("helpers", "flow"))
+    assert runner(scenario, flow=flow, helpers="SHARED = [0]", load=("helpers", "flow")) == (True, [0])
 
 
 def test_class_identity_survives(runner: Runner) -> None:
@@ -255,7 +261,7 @@ def test_no_code_of_the_users_runs(runner: Runner) -> None:
 
     before, after = runner(scenario, flow=flow)
 
-    assert (1, 1, 2, 2, 1, 0, False, []) == before
+    assert before == (1, 1, 2, 2, 1, 0, False, [])
     assert before == after
 
 
@@ -302,7 +308,7 @@ def test_bounded_cache_filled_by_the_import_is_emptied_whole_when_a_call_adds_to
     def scenario(lab: Lab) -> Any:
         return lab.call("read"), lab.call("size"), lab.call("add"), lab.call("size")
 
-    assert (True, 1, None, 0) == runner(scenario, flow=flow)
+    assert runner(scenario, flow=flow) == (True, 1, None, 0)
 
 
 def test_a_finalizer_that_changes_globals_is_undone_too(runner: Runner) -> None:
@@ -320,7 +326,7 @@ def test_a_finalizer_that_changes_globals_is_undone_too(runner: Runner) -> None:
         def look(): return list(ALIVE)
     """
 
-    assert [] == runner(lambda lab: (lab.call("task"), lab.call("look"))[1], flow=flow)
+    assert runner(lambda lab: (lab.call("task"), lab.call("look"))[1], flow=flow) == []
 
 
 def test_an_orms_machinery_on_a_users_class_stays(runner: Runner) -> None:
@@ -349,7 +355,7 @@ def test_an_orms_machinery_on_a_users_class_stays(runner: Runner) -> None:
         lab.call("configure")
         return lab.call("use")
 
-    assert (True, True, []) == runner(scenario, flow=flow, vendored_orm=orm)
+    assert runner(scenario, flow=flow, vendored_orm=orm) == (True, True, [])
 
 
 def test_flags_made_in_calls_keep_their_identity(runner: Runner) -> None:
@@ -384,7 +390,7 @@ def test_functions_by_value_bring_their_own_globals(runner: Runner) -> None:
             lab.reset.after()
         return sizes
 
-    assert [1, 1, 1] == runner(scenario, load=())
+    assert runner(scenario, load=()) == [1, 1, 1]
 
 
 def test_functions_held_by_library_objects_are_found(runner: Runner) -> None:
@@ -401,7 +407,7 @@ def test_functions_held_by_library_objects_are_found(runner: Runner) -> None:
     """
     tasks = "class Task:\n    def __init__(self, function): self.function = function\n"
 
-    assert [1, 1] == runner(lambda lab: [lab.call("run"), lab.call("run")], flow=flow, vendored_tasks=tasks)
+    assert runner(lambda lab: [lab.call("run"), lab.call("run")], flow=flow, vendored_tasks=tasks) == [1, 1]
 
 
 def test_bundles_are_reset_each_on_its_own(runner: Runner) -> None:
@@ -415,4 +421,4 @@ def test_bundles_are_reset_each_on_its_own(runner: Runner) -> None:
         lab.load("shared", "two", bundle="two")
         return [lab.call("task", bundle=name, module=name) for name in ("one", "two", "two", "one", "two")]
 
-    assert [(1, 1)] * 5 == runner(scenario, load=(), one=source, two=source, shared="X = []")
+    assert runner(scenario, load=(), one=source, two=source, shared="X = []") == [(1, 1)] * 5

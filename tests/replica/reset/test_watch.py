@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - programs and tables of cases read better on one line.
 """Memory images tell of every change, and of nothing else that matters."""
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenroom_replica.reset import images
@@ -81,7 +82,7 @@ def change_numbers(target: Any, step: int, key: Any, value: Any) -> None:
 def change_instance(target: Any, step: int, key: Any, value: Any) -> None:
     choices: list[Callable[[], Any]] = [
         lambda: setattr(target, "a", value), lambda: delattr(target, "a"), lambda: setattr(target, f"k{key}", value),
-        lambda: vars(target).clear(), lambda: setattr(target, "__dict__", {"a": value}), lambda: getattr(target, "a"),
+        lambda: vars(target).clear(), lambda: setattr(target, "__dict__", {"a": value}), lambda: target.a,
         lambda: vars(target).update(b=value), lambda: vars(target).pop("b"), lambda: vars(target).setdefault("c", value),
         lambda: setattr(target, "__class__", type("Other", (Thing,), {})),
     ]  # fmt: skip
@@ -110,6 +111,7 @@ KINDS: dict[str, tuple[Callable[[], Any], Callable[[Any], Node], Callable[..., N
 
 @pytest.mark.parametrize("layout", ["images", "tables", "asked"])
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40, deadline=None)
 @given(histories=st.lists(STEPS, min_size=1, max_size=3))
 def test_every_history_is_seen_and_undone(kind: str, layout: str, histories: list[Any]) -> None:
     """
@@ -131,7 +133,7 @@ def test_every_history_is_seen_and_undone(kind: str, layout: str, histories: lis
                     pass
             assert look(target) == first or not watch.clean()
             dirty = watch.dirty() if not watch.clean() else []
-            assert [] == dirty or [node] == dirty
+            assert dirty == [] or [node] == dirty
             if dirty:
                 node.settle()
             watch.rearm(dirty)
@@ -180,7 +182,9 @@ def test_only_what_changed_is_found_among_many() -> None:
     lists[7][0] = -1
     dicts[9][1] = 1
 
-    assert [lists[3], lists[7], dicts[9]] == sorted((node.target for node in watch.dirty()), key=lambda x: (isinstance(x, dict), len(str(x)) < 6))
+    assert [lists[3], lists[7], dicts[9]] == sorted(
+        (node.target for node in watch.dirty()), key=lambda x: (isinstance(x, dict), len(str(x)) < 6)
+    )
 
 
 def test_large_lists_are_compared_in_place() -> None:
@@ -194,4 +198,4 @@ def test_large_lists_are_compared_in_place() -> None:
     target[654_321] = 0
 
     assert not watch.clean()
-    assert 1 == len(watch.dirty())
+    assert len(watch.dirty()) == 1

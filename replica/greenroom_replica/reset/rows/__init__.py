@@ -1,1 +1,1 @@
-"""The rows of process state that a reset restores, one class a kind; each knows how to read, compare and put itself back."""
+"""The rows of process state that a reset restores; each knows how to read, compare and put itself back."""

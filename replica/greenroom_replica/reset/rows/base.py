@@ -35,8 +35,9 @@ def same(one: Any, other: Any) -> bool:
 class Row:
     """One kind of process state.
 
-    `read` gives all of it as fields; `write` puts fields back. What a call may have changed is found by memory where the row
-    names the dicts and lists that hold it (`spaces`), else by `quick`, which is asked after every call and has to be cheap.
+    `read` gives all of it as fields; `write` puts fields back. What a call may have changed is found by memory where
+    the row names the dicts and lists that hold it (`spaces`), else by `quick`, which is asked after every call and
+    has to be cheap.
     """
 
     name = ""

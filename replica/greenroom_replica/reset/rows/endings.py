@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greenroom_replica.reset.objects import space_of
-from greenroom_replica.reset.rows.base import MISSING, Fields, Row
+from greenroom_replica.reset.rows.base import Fields, Row
 from greenroom_replica.reset.tripwires import Tripwires
 from greenroom_replica.reset.usercode import Territory
 
@@ -49,7 +49,7 @@ class Exits:
         for function, name in ((register, "register"), (unregister, "unregister")):
             function.__name__ = function.__qualname__ = name
             function.__module__ = "atexit"
-        atexit.register, atexit.unregister = register, unregister  # type: ignore[assignment]
+        atexit.register, atexit.unregister = register, unregister
 
     def uninstall(self) -> None:
         """Put the functions back."""
@@ -132,7 +132,8 @@ class Loops(Row):
     def spaces(self) -> list[dict[Any, Any] | list[Any]]:
         events = sys.modules.get("asyncio.events")
         local = getattr(self._policy(), "_local", None)
-        return [*((vars(events),) if events is not None else ()), *((space_of(local),) if local is not None else ())]  # type: ignore[list-item]
+        found = (vars(events) if events is not None else None, space_of(local) if local is not None else None)
+        return [space for space in found if space is not None]
 
     def differs(self) -> list[str]:
         # asyncio.run makes a policy, and leaves the main thread without a loop: that is how it is used.

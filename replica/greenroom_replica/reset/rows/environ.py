@@ -15,8 +15,8 @@ Raw = dict[bytes, bytes]
 class Environ(Row):
     """``os.environ`` with what it is bound to, ``os.putenv`` past it, and ``time.tzset``.
 
-    What is right is the bundle's environment, then the submitter's variables (`overlay`), then what the loaders of living
-    cache entries set (`owned`), which the entry may need for as long as it lives.
+    What is right is the bundle's environment, then the submitter's variables (`overlay`), then what the loaders of
+    living cache entries set (`owned`), which the entry may need for as long as it lives.
     """
 
     name = "os.environ"
@@ -49,11 +49,13 @@ class Environ(Row):
         for function, name in ((noting_putenv, "putenv"), (noting_unsetenv, "unsetenv")):
             function.__name__ = function.__qualname__ = name
             function.__module__ = "os"
-        os.putenv, os.unsetenv = noting_putenv, noting_unsetenv
+        module: Any = os
+        module.putenv, module.unsetenv = noting_putenv, noting_unsetenv
 
     def uninstall(self) -> None:
         """Put the functions back."""
-        os.putenv, os.unsetenv = self._putenv, self._unsetenv
+        module: Any = os
+        module.putenv, module.unsetenv = self._putenv, self._unsetenv
 
     def read(self) -> Fields:
         fields: Fields = {"": self._data if os.environ is self._environ else os.environ}
@@ -97,7 +99,8 @@ class Environ(Row):
         return [self._data, vars(os), vars(self._environ)]
 
     def differs(self) -> list[str]:
-        names = [] if os.environ is self._environ and self._environ._data is self._data else ["os.environ"]
+        same_mapping = vars(os)["environ"] is self._environ and self._environ._data is self._data
+        names = [] if same_mapping else ["os.environ"]
         changed = {name for name, value in self._target.items() if self._data.get(name) != value}
         changed |= {name for name in self._data if name not in self._target}
         names += [f"os.environ[{os.fsdecode(name)!r}]" for name in sorted(changed)]
@@ -106,7 +109,7 @@ class Environ(Row):
 
     def write(self, base: Fields) -> None:
         self.use(base)
-        os.environ = self._environ
+        vars(os)["environ"] = self._environ
         self._environ._data = self._data
         self._apply()
 

@@ -14,10 +14,26 @@ from typing import Any
 from greenroom_replica.reset.rows.base import MISSING, Fields, Row
 from greenroom_replica.reset.tripwires import Tripwires
 
-_SYS_NAMES = (
-    "path argv stdin stdout stderr __stdin__ __stdout__ __stderr__ excepthook displayhook unraisablehook breakpointhook "
-    "meta_path path_hooks warnoptions tracebacklimit dont_write_bytecode pycache_prefix"
-).split()
+_SYS_NAMES = [
+    "path",
+    "argv",
+    "stdin",
+    "stdout",
+    "stderr",
+    "__stdin__",
+    "__stdout__",
+    "__stderr__",
+    "excepthook",
+    "displayhook",
+    "unraisablehook",
+    "breakpointhook",
+    "meta_path",
+    "path_hooks",
+    "warnoptions",
+    "tracebacklimit",
+    "dont_write_bytecode",
+    "pycache_prefix",
+]
 _SYS_LISTS = ("path", "argv", "meta_path", "path_hooks")
 
 _HOOKS: dict[str, tuple[str, ...]] = {
@@ -128,7 +144,7 @@ class Builtins(Row):
 
 
 class Switches(Row):
-    """The interpreter's switches: asked only when a function that sets them was called, but for the two of debuggers."""
+    """The interpreter's switches: asked only when a function that sets them was called, but for debuggers' two."""
 
     name = "interpreter"
 

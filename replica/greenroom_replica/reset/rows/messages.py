@@ -20,9 +20,9 @@ class Warnings(Row):
 
     def __init__(self) -> None:
         super().__init__()
-        self.forget: Callable[[], None] = getattr(warnings, "_filters_mutated", None) or getattr(
-            warnings, "_filters_mutated_lock_held", lambda: None
-        )
+        names = ("_filters_mutated", "_filters_mutated_lock_held")
+        found: list[Callable[[], None]] = [getattr(warnings, name) for name in names if hasattr(warnings, name)]
+        self.forget = found[0] if found else _nothing
 
     def read(self) -> Fields:
         once: Any = getattr(warnings, "onceregistry", {})
@@ -53,8 +53,8 @@ _look = attrgetter(*_ATTRIBUTES)
 class Logging(Row):
     """Every logger's level, handlers, filters, `propagate` and `disabled`; ``logging.disable``; level names.
 
-    A logger that a call made stays, as others may hold it, but as it was when it was new. Handlers that a call added are
-    flushed and closed, as the end of a process would.
+    A logger that a call made stays, as others may hold it, but as it was when it was new. Handlers that a call added
+    are flushed and closed, as the end of a process would.
     """
 
     name = "logging"
@@ -121,17 +121,22 @@ class Logging(Row):
                 _close(handler)
         for name, value in base.items():
             if name.startswith("handler "):
-                handler, handler.level, handler.formatter, filters = value[0], *value[1:3], value[3]
-                handler.filters[:] = filters
+                known: Any = value[0]
+                known.level, known.formatter = value[1], value[2]
+                known.filters[:] = value[3]
         _put_back_level_names(base["level names"])
         self._manager._clear_cache()
         self.use(base)
 
 
+def _nothing() -> None:
+    """Stand in where warnings have nothing to forget."""
+
+
 def _is_new(value: Any) -> bool:
     """Tell whether a logger is as it is when nobody has configured it."""
     if len(value) == 2:
-        return value == ((), ())
+        return bool(value == ((), ()))
     level, propagate, disabled = value[:3]
     return level == logging.NOTSET and propagate is True and not disabled
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import _signal
 import signal
+import sys
 from typing import Any
 
 from greenroom_replica.reset.rows.base import Fields, Row
 from greenroom_replica.reset.tripwires import Tripwires
+
+_signal: Any = sys.modules["_signal"]  # Where the functions of `signal` look things up; it has no types.
 
 _TIMERS = {
     name: getattr(_signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(_signal, name)
@@ -62,7 +64,7 @@ class Signals(Row):
         return sock is not None and sock.fileno() == descriptor
 
     def write(self, base: Fields) -> None:
-        for name, which in _TIMERS.items():
+        for which in _TIMERS.values():
             if any(_signal.getitimer(which)):
                 self._set_timer(which, 0)
         for number in _signal.valid_signals():

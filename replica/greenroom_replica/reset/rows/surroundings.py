@@ -38,7 +38,9 @@ class Files(Row):
             try:
                 self._enter(base["cwd"])
             except OSError as error:
-                raise RowFailure(f"the working folder {base['cwd']} cannot be entered again: {error.strerror}") from error
+                raise RowFailure(
+                    f"the working folder {base['cwd']} cannot be entered again: {error.strerror}"
+                ) from error
 
 
 def _folder() -> str | None:
