@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -170,8 +171,8 @@ class LaunchPlan:
             return cls.get_default_launch_plan(None, workflow)
         made = cls(name, workflow, default_inputs, fixed_inputs, **properties)
         known = cls.CACHE.get(name)
-        if known is not None and known.workflow.name == workflow.name and known.workflow is not workflow:
-            known = None  # The workflow was defined again; the last one counts.
+        if known is not None and _is_replaced(known, made):
+            known = None
         if known is None:
             known = cls.CACHE[name] = made
         elif differs := _difference(known, made):
@@ -262,6 +263,14 @@ def _restored(
     name: str, workflow: WorkflowBase, defaults: Any, fixed: Any, properties: Mapping[str, Any]
 ) -> LaunchPlan:
     return LaunchPlan(name, workflow, defaults, fixed, **properties)
+
+
+def _is_replaced(known: LaunchPlan, made: LaunchPlan) -> bool:
+    """Whether a plan of the same name is that one, defined again: the last one counts."""
+    again = known.workflow.name == made.workflow.name and known.workflow is not made.workflow
+    cell = made._module == "__main__" and not hasattr(sys.modules["__main__"], "__file__")
+    replica = not building.compile_at_definition  # It may have seen another version of the program.
+    return again or cell or replica
 
 
 def _difference(one: LaunchPlan, other: LaunchPlan) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakValueDictionary
 
-_known: dict[str, object] = {}
+_known: WeakValueDictionary[str, Any] = WeakValueDictionary()
 _generation = 0
 
 
@@ -15,7 +16,10 @@ def define(name: str, function: Any) -> None:
         return
     if _known.get(name, function) is not function:
         _generation += 1
-    _known[name] = function
+    try:
+        _known[name] = function
+    except TypeError:  # A builtin, or an object that cannot be referred to weakly.
+        _generation += 1
 
 
 def generation() -> int:

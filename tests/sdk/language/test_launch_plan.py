@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from greenroom import building
 from greenroom.context import current_context
 from greenroom.definition_errors import BadArgument, PlanExists, TaskArgumentRefused, UnknownArgument
 from greenroom.errors import TypeMismatch
@@ -171,6 +172,15 @@ class TestNames:
         """
         with pytest.raises(TaskArgumentRefused, match="colour"):
             LaunchPlan.create("p", sums, colour="red")
+
+    def test_a_replica_takes_the_last_one(self, monkeypatch):
+        """
+        A replica may have seen an older version of the program under the same name.
+        """
+        LaunchPlan.get_or_create(sums, "p", fixed_inputs={"b": 1})
+        monkeypatch.setattr(building, "compile_at_definition", False)
+
+        assert LaunchPlan.get_or_create(timed, "p").workflow is timed
 
 
 class TestSchedules:
