@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -21,6 +22,32 @@ class HubConfig(BaseSettings):
     """0 lets the system choose one; the choice is in `hub.json`."""
     allow_remote: bool = False
     """Whether `host` may be reachable from other machines without TLS of the hub's own."""
+    tls_cert: Path | None = None
+    """PEM file with the certificate's chain: the hub speaks TLS on its port."""
+    tls_key: Path | None = None
+    """PEM file with its key; None where it stands in `tls_cert`."""
+    allow_hosts: str = ""
+    """`name,name`: more names by which requests may call the hub, such as that of a proxy in front of it."""
+    url: str = ""
+    """Where others reach the hub, for links and invitations; empty for the address that it listens on."""
+    launcher: str = "process"
+    """`process,docker,external`: what starts replicas. The first one does for environments that name none."""
+    replica_image: str = "greenroom-replica"
+    """Local image for containers of environments that name none, and for image specs that it satisfies."""
+    images: str = ""
+    """`PATTERN=IMAGE,PATTERN=IMAGE`: local images that stand for names in programs."""
+    mounts: str = ""
+    """`/here:/there:ro,VOLUME:/there`: what all containers are given beside the hub's blobs."""
+    docker_host: str = ""
+    """`unix:///path` or `tcp://host:port` of the engine; empty for DOCKER_HOST, then the usual socket."""
+    docker_hub: str = ""
+    """URL that containers dial; empty to mount a socket of the hub's (and its blobs, read-only) into them."""
+    docker_user: str = ""
+    """`uid:gid` of containers; empty for the hub's own, or 65532:65532 where that is root."""
+    docker_network: str = ""
+    """Network of containers; empty for the engine's default, `none` for nothing but the hub."""
+    pids_limit: int = Field(default=4096, ge=0)
+    """Processes and threads that one replica's user code may have; a fork bomb ends there. 0 for no limit."""
     local: bool = False
     """A person's own hub, started by the first `greenroom run`: requests are cut to the machine, replicas stay 15
     minutes, and it ends when nothing has used it for `idle_exit_s`."""
@@ -58,3 +85,23 @@ class HubConfig(BaseSettings):
     max_body: int = Field(default=64 * 2**20, gt=0)
     """Bytes of the largest request; bigger values travel as blobs."""
     log_format: str = Field(default="console", pattern="^(console|json)$")
+
+    @property
+    def launcher_names(self) -> tuple[str, ...]:
+        """The launchers, in their order."""
+        return tuple(dict.fromkeys(_listed(self.launcher))) or ("process",)
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """Names by which requests may call the hub, beside its own."""
+        named = urlsplit(self.url).hostname
+        return (*_listed(self.allow_hosts), *([named] if named else []))
+
+    @property
+    def mount_texts(self) -> tuple[str, ...]:
+        """The mounts, one by one."""
+        return _listed(self.mounts)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, (part.strip() for part in text.split(","))))

@@ -24,15 +24,18 @@ from greenroom_hub.core.machine import Machine
 from greenroom_hub.core.recovery import begin, fold
 from greenroom_hub.core.state import Recorded, Settings, State
 from greenroom_hub.edge import views
+from greenroom_hub.edge.admin import Admin
 from greenroom_hub.edge.api import Api
 from greenroom_hub.edge.app import make_app
-from greenroom_hub.edge.auth import Auth
+from greenroom_hub.edge.auth import Auth, Names
 from greenroom_hub.edge.blobs import Blobs
 from greenroom_hub.edge.feed import LiveFeed
+from greenroom_hub.edge.invites import Invite
 from greenroom_hub.edge.replicas import ReplicaLinks
 from greenroom_hub.launch.capacity import measure
-from greenroom_hub.launch.process import ProcessLauncher, ProcessSettings
 from greenroom_hub.launch.sockets import socket_folder
+from greenroom_hub.launchers import Launchers, Surroundings
+from greenroom_hub.listening import listen_for_containers, listen_on_port, listen_on_socket
 from greenroom_hub.shell.archive import Archive
 from greenroom_hub.shell.doorway import Doorway
 from greenroom_hub.shell.executor import Executor
@@ -63,7 +66,7 @@ class _Parts:
     archive: Archive
     hub: Hub
     links: ReplicaLinks
-    launcher: ProcessLauncher
+    launchers: Launchers
     api: Api
     tasks: Tasks
     auth: Auth
@@ -99,7 +102,7 @@ class Service:
         first = begin(parts.state, moment(), VERSION)
         await self._listen(parts)
         parts.hub.start(first)
-        parts.hub.post(Adopted(tuple(await parts.launcher.adopt())))
+        parts.hub.post(Adopted(tuple(await parts.launchers.adopt())))
         self._write_record()
         if self.config.local:
             parts.tasks.start(self._end_when_unused(parts), "idle exit")
@@ -112,7 +115,7 @@ class Service:
         logs = LogStore(folder / "logs.sqlite")
         logs.open()
         blobs = Blobs(folder / "blobs")
-        auth, vault = Auth.at(folder / "token"), Vault.at(folder / "key")
+        auth, vault = Auth.at(folder), Vault.at(folder / "key")
         capacity = measure(config.capacity)
         tasks = Tasks()
         reader = StoreReader(store, folder / "blobs", lambda *names: archive.manifest(*names))
@@ -127,13 +130,10 @@ class Service:
         outputs.tell = feed.output
         links = ReplicaLinks(lambda event: hub.post(event), outputs.take)
         self.socket = socket_folder(folder) / "hub.sock"
-        launcher = ProcessLauncher(
-            ProcessSettings(f"unix://{self.socket}", folder, folder / "blobs", _timings(config)),
-            capacity,
-            auth.mint,
-            lambda event: hub.post(event),
-        )
-        executor = Executor(links, {launcher.name: launcher}, vault, tasks)
+        around = Surroundings(folder, self.socket, self._link, capacity, auth, links, lambda event: hub.post(event))
+        launchers = Launchers(config, around)
+        executor = Executor(links, dict(launchers.by_name), vault, tasks)
+        executor.on_unlaunchable = lambda event: hub.post(event)
         hub = Hub(Machine(state), store, executor, links, feed, archive, reader, _welcome(config))
         links.on_new_link = executor.forget
         lookups = Lookups(store, reader, tasks, hub.post)
@@ -142,9 +142,10 @@ class Service:
         hub.on_broken = lambda why: self._on_broken(why)
         doorway = Doorway(hub, store, archive, vault)
         api = Api(hub, store, logs, archive, doorway, feed, self.about, self.request_stop)
-        app = make_app(api, blobs, links, auth, config.host, config.max_body)
+        admin = Admin(state, auth.invites, lambda: self.public_url, lambda one: _revoked(links, one), launchers.logs)
+        app = make_app(api, admin, blobs, links, auth, Names(config.host, config.host_names), config.max_body)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
-        return _Parts(store, logs, state, archive, hub, links, launcher, api, tasks, auth)
+        return _Parts(store, logs, state, archive, hub, links, launchers, api, tasks, auth)
 
     def _on_ticket(self, loop: asyncio.AbstractEventLoop, ticket: Ticket) -> None:
         """Called in the writer's thread."""
@@ -158,15 +159,21 @@ class Service:
         assert self._runner is not None
         assert self.socket is not None
         await self._runner.setup()
-        self.socket.unlink(missing_ok=True)
-        await web.UnixSite(self._runner, str(self.socket), backlog=1024).start()
-        os.chmod(self.socket, 0o600)
-        site = web.TCPSite(self._runner, self.config.host, self.config.port, backlog=1024)
-        await site.start()
-        server: Any = site._server
-        port = server.sockets[0].getsockname()[1]
-        host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
-        self.url = f"http://{host}:{port}"
+        await listen_on_socket(self._runner, self.socket)
+        if "docker" in self.config.launcher_names and not self.config.docker_hub:
+            await listen_for_containers(self._runner, self._link, self.config.state / "blobs")
+        self.url = await listen_on_port(self._runner, self.config)
+
+    @property
+    def _link(self) -> Path:
+        """Folder of the socket that containers dial."""
+        assert self.socket is not None
+        return self.socket.parent / "link"
+
+    @property
+    def public_url(self) -> str:
+        """Where others reach this hub."""
+        return self.config.url.rstrip("/") or self.url
 
     def _write_record(self) -> None:
         path = self.config.state / "hub.json"
@@ -196,10 +203,11 @@ class Service:
             "protocol": PROTOCOL,
             "epoch": state.epoch if state else 0,
             "pid": os.getpid(),
-            "url": self.url,
+            "url": self.public_url,
             "state": str(self.config.state),
             "blobs": str(self.config.state / "blobs"),
             "local": self.config.local,
+            "launchers": list(self.config.launcher_names),
             "started": self._started,
             "capacity": str(state.ledger.capacity) if state else "",
             "executions": {"live": len(state.runs) if state else 0},
@@ -251,7 +259,7 @@ class Service:
         record = self.config.state / "hub.json"
         record.unlink(missing_ok=True)
         parts.hub.post(Draining())
-        await parts.launcher.close(keep=keep_replicas)
+        await parts.launchers.close(keep=keep_replicas)
         parts.links.drop_all("the hub stops")
         parts.hub.close()
         await parts.tasks.close()
@@ -283,18 +291,8 @@ def _settings(config: HubConfig, cores: float, memory: int) -> Settings:
         regular_slots=config.regular_slots or max(8, int(4 * cores)),
         ahead_us=config.ahead_us,
         cache_memory=memory // 2,
+        launchers=config.launcher_names,
     )
-
-
-def _timings(config: HubConfig) -> dict[str, float]:
-    return {
-        "orphan_after": config.orphan_after_s,
-        "heartbeat": config.heartbeat_s,
-        "started_after": config.started_after_ms / 1000,
-        "term_after": config.term_after_s,
-        "kill_after": config.kill_after_s,
-        "silent_after": min(8.0, config.grace_s * 0.8),
-    }
 
 
 def _welcome(config: HubConfig) -> dict[str, Any]:
@@ -311,3 +309,7 @@ def _unsendable(hub: Hub, command: c.SendCalls, why: str) -> None:
     """Inputs that cannot be read any more: the calls fail, instead of waiting for ever."""
     log.error("calls cannot be sent", execution=command.execution, node=command.node, why=why)
     hub.post(Unsendable(command.replica, command.execution, command.node, tuple(command.items), why))
+
+
+def _revoked(links: ReplicaLinks, invite: Invite) -> None:
+    links.drop_invited(invite.name, f"the invitation of {invite.name} was revoked")

@@ -7,6 +7,8 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
+from greenroom_replica import system
+
 
 def run_nest(config: Mapping[str, Any], zygote: socket.socket) -> int:
     """Become a replica's nest, in a new child of the zygote."""
@@ -26,6 +28,7 @@ def run_supervisor(config: Mapping[str, Any], nest: socket.socket, zygote: socke
 def run_runner(settings: Mapping[str, Any], fds: list[int]) -> int:
     """Become a runner, in a new child of a nest or of a template."""
     gc.enable()
+    system.be_first_to_go()
     from greenroom_replica.runner import main
 
     return main(settings, fds)

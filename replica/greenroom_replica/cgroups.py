@@ -111,6 +111,38 @@ class ControlGroup:
                 _left.discard(folder)
 
 
+def own_oom_kills() -> int:
+    """How often the kernel has killed something in this process's own group for lack of memory.
+
+    In a container that is the container; elsewhere it may be more than this replica.
+    """
+    for folder in _own_folders():
+        for name in ("memory.events", "memory.oom_control"):
+            try:
+                with open(f"{folder}/{name}") as file:
+                    counts = dict(line.split() for line in file.read().splitlines())
+                return int(counts["oom_kill"])
+            except (OSError, ValueError, KeyError):
+                continue
+    return 0
+
+
+def _own_folders() -> list[str]:
+    """Where the own group's files may be: a container sees its group as the root, whatever its path is called."""
+    try:
+        with open("/proc/self/cgroup") as file:
+            lines = [line.split(":", 2) for line in file.read().splitlines()]
+    except OSError:
+        return []
+    paths = {("memory" if "memory" in names.split(",") else names): path for _, names, path in lines}
+    found = []
+    if "memory" in paths:
+        found += [f"{_ROOT}/memory{paths['memory']}", f"{_ROOT}/memory"]
+    if "" in paths:
+        found += [f"{_ROOT}{paths['']}", _ROOT]
+    return [folder.rstrip("/") for folder in found]
+
+
 _left: Final[set[str]] = set()
 """Groups that could not be removed yet: something in them was still ending."""
 

@@ -64,6 +64,8 @@ class ReplicaConfig:
     """A folder of its own (0700): working folders, spooled output. Emptied when the replica leaves."""
     blobs: str | None = None
     """The hub's blob folder on this host; None to read and write blobs over HTTP."""
+    blobs_writable: bool = True
+    """Whether blobs may be put there; else they are sent to the hub."""
     index: int = 0
     """Its place in the pool, 0 to n-1; stable, and told to user code."""
     slots: int = 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -130,8 +131,7 @@ class Connection:
             return f"the connection broke: {fault}"
         except InvalidStatus as fault:
             if fault.response.status_code in (401, 403, 410):
-                body = (fault.response.body or b"").decode(errors="replace").strip()
-                raise Refused(body or f"the hub answered {fault.response.status_code}") from fault
+                raise Refused(_told(fault.response.status_code, fault.response.body or b"")) from fault
             return f"the hub answered {fault.response.status_code}"
         except FrameFault as fault:
             return f"the hub sent {fault}"
@@ -214,6 +214,16 @@ class Connection:
         while self.is_open and self._queue and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
         self._closing = True
+
+
+def _told(status: int, body: bytes) -> str:
+    """The hub's own sentence about a refusal."""
+    text = body.decode(errors="replace").strip()
+    try:
+        text = str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        pass
+    return text or f"the hub answered {status}"
 
 
 def frames_of(messages: list[Message]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import fcntl
 import os
@@ -23,6 +24,12 @@ def become_subreaper() -> None:
     """Adopt orphaned descendants instead of losing them to init."""
     if LINUX:
         _libc.prctl(_SET_SUBREAPER, 1, 0, 0, 0)
+
+
+def be_first_to_go() -> None:
+    """Where memory runs out, the kernel takes this process rather than those that tell of it."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("500")
 
 
 def set_name(name: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from greenroom_protocol.frames import Started
 from greenroom_replica import endings, procfs
-from greenroom_replica.cgroups import ControlGroup
+from greenroom_replica.cgroups import ControlGroup, own_oom_kills
 from greenroom_replica.core.ladder import Step, Stopping, Why
 from greenroom_replica.core.page import ASKED, CURRENT, HEAD, TAIL, Phase
 from greenroom_replica.core.slots import Held
@@ -45,6 +45,7 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
         self.memory_limit = crew.config.memory_limit
         self._groups: dict[int, ControlGroup] = {}
+        self._own_kills = own_oom_kills() if self._is_walled else 0
         self._is_closed = False
 
     # Timers ---------------------------------------------------------------------------------------------------------
@@ -212,7 +213,17 @@ class Watch:
     def was_out_of_memory(self, handle: RunnerHandle) -> bool:
         """Whether the kernel has killed something in the runner's control group for lack of memory."""
         group = self._groups.get(handle.number)
-        return group is not None and group.was_out_of_memory()
+        if group is not None and group.was_out_of_memory():
+            return True
+        if not self._is_walled:
+            return False
+        before, self._own_kills = self._own_kills, own_oom_kills()
+        return self._own_kills > before
+
+    @property
+    def _is_walled(self) -> bool:
+        """Whether the replica is a container: what is killed in its group is its own."""
+        return not self._crew.config.cgroups
 
     def _resources(self, handle: RunnerHandle) -> float:
         """Enforce limits that no control group enforces."""

@@ -420,12 +420,18 @@ def make_store(config: ReplicaConfig, cache: str) -> BlobStore:
 
     if config.blobs is None:
         return remote()
+    if not config.blobs_writable:
+        from greenroom_replica.mounted import MountedBlobs
+
+        return MountedBlobs(config.blobs, remote())
     return LocalBlobs(config.blobs, manifests=lambda *place: remote().manifest(*place))
 
 
 def _codes(config: ReplicaConfig) -> Path | None:
     """Where compiled modules are kept for all runners of this user on this host."""
-    return None if config.blobs is None else Path(config.blobs).parent / "compiled"
+    if config.blobs is None or not config.blobs_writable:
+        return None
+    return Path(config.blobs).parent / "compiled"
 
 
 def _interface(found: Any, fn: Callable[..., Any]) -> Interface:

@@ -6,24 +6,25 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from greenroom_hub.edge.admin import Admin
 from greenroom_hub.edge.api import Api
-from greenroom_hub.edge.auth import Auth, Caller, Role, wrong_origin
+from greenroom_hub.edge.auth import CALLER, Auth, Names, forbidden
 from greenroom_hub.edge.blobs import Blobs
 from greenroom_hub.edge.errors import ApiError
 from greenroom_hub.edge.replicas import ReplicaLinks, only_replicas
 
 log = structlog.get_logger("greenroom.edge")
 
-CALLER: web.RequestKey[Caller] = web.RequestKey("caller", Caller)
 
-
-def make_app(api: Api, blobs: Blobs, links: ReplicaLinks, auth: Auth, host: str, max_body: int) -> web.Application:
+def make_app(
+    api: Api, admin: Admin, blobs: Blobs, links: ReplicaLinks, auth: Auth, names: Names, max_body: int
+) -> web.Application:
     """Build the application."""
 
     async def replica(request: web.Request) -> web.StreamResponse:
         return await links.serve(request, only_replicas(request[CALLER]))
 
-    app = web.Application(client_max_size=max_body, middlewares=[_door(auth, host)])
+    app = web.Application(client_max_size=max_body, middlewares=[_door(auth, names)])
     app.router.add_get("/api/hub", api.hub)
     app.router.add_post("/api/hub/stop", api.stop)
     app.router.add_post("/api/executions", api.submit)
@@ -38,7 +39,12 @@ def make_app(api: Api, blobs: Blobs, links: ReplicaLinks, auth: Auth, host: str,
     app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}", api.item)
     app.router.add_get("/api/executions/{id}/nodes/{node}/outputs/{output}", api.outputs)
     app.router.add_get("/api/replicas", api.replicas)
+    app.router.add_get("/api/replicas/{id}/logs", admin.logs)
     app.router.add_get("/api/cache", api.cache)
+    app.router.add_get("/api/me", admin.me)
+    app.router.add_get("/api/invites", admin.invites)
+    app.router.add_post("/api/invites", admin.invite)
+    app.router.add_delete("/api/invites/{name}", admin.revoke)
     app.router.add_post("/api/blobs/missing", blobs.missing)
     app.router.add_get("/api/blobs/{sha256}", blobs.get)
     app.router.add_put("/api/blobs/{sha256}", blobs.put)
@@ -46,11 +52,11 @@ def make_app(api: Api, blobs: Blobs, links: ReplicaLinks, auth: Auth, host: str,
     return app
 
 
-def _door(auth: Auth, host: str) -> Middleware:
+def _door(auth: Auth, names: Names) -> Middleware:
     @web.middleware
     async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
-            _admit(request, auth, host)
+            _admit(request, auth, names)
             return await handler(request)
         except ApiError as fault:
             return fault.response()
@@ -64,20 +70,14 @@ def _door(auth: Auth, host: str) -> Middleware:
     return door
 
 
-def _admit(request: web.Request, auth: Auth, host: str) -> None:
-    foreign = wrong_origin(request, host)
+def _admit(request: web.Request, auth: Auth, names: Names) -> None:
+    foreign = names.refusal(request)
     if foreign is not None:
         raise ApiError("forbidden", foreign)
     caller = auth.caller(request.headers.get("Authorization"))
     if caller is None:
         raise ApiError("unauthorized", "no token, or a wrong one: send Authorization: Bearer <the token of this hub>")
-    if caller.role is Role.REPLICA and not _for_replicas(request):
-        raise ApiError("forbidden", f"a replica's token does not allow {request.method} {request.path}")
+    why = forbidden(caller, request.method, request.path)
+    if why is not None:
+        raise ApiError("forbidden", why)
     request[CALLER] = caller
-
-
-def _for_replicas(request: web.Request) -> bool:
-    path = request.path
-    if path == "/api/replica" or path.startswith("/api/blobs/"):
-        return True
-    return request.method == "GET" and path.startswith("/api/executions/") and "/outputs/" in path

@@ -9,9 +9,10 @@ from typing import Any
 import structlog
 from aiohttp import WSMsgType, web
 
-from greenroom_hub.core.events import Event, Heard, LinkLost, ReplicaConnected, ResultsCame
+from greenroom_hub.core.events import Event, Heard, LinkLost, ReplicaConnected, ReplicaExited, ResultsCame
 from greenroom_hub.edge.auth import Caller
 from greenroom_hub.edge.errors import ApiError
+from greenroom_hub.edge.invites import Role
 from greenroom_protocol import frames
 from greenroom_protocol.calls import Outcomes
 from greenroom_protocol.frames import MAX_FRAME, REPLICA_KINDS, FrameFault
@@ -28,6 +29,9 @@ class Link:
     def __init__(self, number: int, socket: web.WebSocketResponse) -> None:
         self.number = number
         self.replica = ""
+        self.generation = 0
+        self.invite = ""
+        """The invitation that opened it; empty for replicas that a launcher started."""
         self._socket = socket
         self._buffer: list[Any] = []
         self._wake: asyncio.Future[None] | None = None
@@ -78,6 +82,10 @@ class ReplicaLinks:
         self._by_replica: dict[str, Link] = {}
         self._dirty: dict[int, Link] = {}
         self.on_new_link: Callable[[str], None] = lambda replica: None
+        self.on_joined: Callable[[str, int], None] = lambda replica, generation: None
+        """Called when a replica that was invited has said hello."""
+        self.on_left: Callable[[str], None] = lambda replica: None
+        """Called when its connection has ended."""
         self.frames_in = self.frames_out = 0
 
     # The hub's side -------------------------------------------------------------------------------------------------
@@ -102,6 +110,19 @@ class ReplicaLinks:
         found = self._links.get(link)
         if found is not None:
             found.close(reason)
+
+    def hang_up(self, replica: str, reason: str) -> None:
+        """Close a replica's connection."""
+        link = self._by_replica.get(replica)
+        if link is not None:
+            link.close(reason)
+
+    def drop_invited(self, invite: str, reason: str) -> None:
+        """Close the connections that an invitation opened; what those replicas hold is lost at once."""
+        for link in list(self._links.values()):
+            if link.invite == invite and link.replica:
+                self._post(ReplicaExited(link.replica, link.generation, reason))
+                link.close(reason)
 
     def drop_all(self, reason: str) -> None:
         """Close all connections."""
@@ -142,11 +163,12 @@ class ReplicaLinks:
         if not messages or not isinstance(messages[0], frames.Hello):
             raise FrameFault("the first message must be a hello")
         hello = messages[0]
-        if (hello.replica, hello.generation) != (caller.replica, caller.generation):
-            raise FrameFault(f"this token is not {hello.replica}'s")
-        link.replica = hello.replica
+        hello = _vouched(hello, caller)
+        link.replica, link.generation, link.invite = hello.replica, hello.generation, caller.name
         self._by_replica[hello.replica] = link
         self.on_new_link(hello.replica)
+        if caller.name:
+            self.on_joined(hello.replica, hello.generation)
         self._post(ReplicaConnected(hello, link.number))
         for message in messages[1:]:
             self._dispatch(link, message)
@@ -172,8 +194,28 @@ class ReplicaLinks:
         self._links.pop(link.number, None)
         if self._by_replica.get(link.replica) is link:
             del self._by_replica[link.replica]
+        if link.replica and link.invite:
+            self.on_left(link.replica)
         if link.replica:
             self._post(LinkLost(link.replica, link.number, reason))
+
+
+def _vouched(hello: frames.Hello, caller: Caller) -> frames.Hello:
+    """A hello whose claims are those of its token, whatever the replica says.
+
+    Raises:
+        FrameFault: The token is another replica's.
+    """
+    facts = dict(hello.facts)
+    if caller.name:
+        if not hello.replica.startswith(f"{caller.name}."):
+            raise FrameFault(f"replicas of {caller.name} are called {caller.name}.SOMETHING, not {hello.replica}")
+        facts.update(external=True, environment=caller.environment, project=caller.project, invite=caller.name)
+    else:
+        if (hello.replica, hello.generation) != (caller.replica, caller.generation):
+            raise FrameFault(f"this token is not {hello.replica}'s")
+        facts.update(external=False, pool=hello.replica.rsplit("-r", 1)[0])
+    return hello._replace(facts=facts)
 
 
 def only_replicas(caller: Caller) -> Caller:
@@ -182,6 +224,6 @@ def only_replicas(caller: Caller) -> Caller:
     Raises:
         ApiError: The caller holds another kind of token.
     """
-    if not caller.replica:
+    if caller.role is not Role.REPLICA:
         raise ApiError("forbidden", "only a replica's own token opens its conversation")
     return caller

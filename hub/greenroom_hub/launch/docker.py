@@ -224,10 +224,11 @@ class DockerLauncher:
         """Hear of containers' ends for as long as the hub lives, through the engine's own restarts."""
         pause = _FIRST_PAUSE
         while True:
-            heard = self._docker.events.subscribe(create_task=False)
+            stream: Any = self._docker.events
+            heard = stream.subscribe(create_task=False)
             ours = f"{HUB}={self._settings.shape.hub}"
             filters = json.dumps({"type": ["container"], "event": ["die"], "label": [ours]})
-            work = self._docker.events.run(filters=filters, since=str(int(time.time())))
+            work = stream.run(filters=filters, since=str(int(time.time())))
             telling = asyncio.get_running_loop().create_task(work, name="docker events stream")
             try:
                 await self._reconcile()  # What ended while nobody listened.

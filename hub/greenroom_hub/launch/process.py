@@ -9,8 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from greenroom_core.program import Interpreter
 from greenroom_hub.core.commands import StartReplica, StopReplica
 from greenroom_hub.core.events import Event, LaunchFailed, ReplicaExited
 from greenroom_hub.core.ledger import Capacity
+from greenroom_hub.launch.configuration import Handed, Mint, configuration
 from greenroom_hub.launch.sockets import socket_folder
 from greenroom_protocol.zygote import ZYGOTE_KINDS, Exit, Exited, Kill, Ready, Refused, Spawn, ZygoteTalk
 
@@ -29,24 +29,12 @@ _CONNECT_S = 30.0
 """Seconds that a zygote may take to import the runtime; a slow disk needs several."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessSettings:
-    """What the launcher hands on to replicas."""
-
-    hub: str
-    """Where replicas dial: `unix:///path` on the same machine."""
-    state: Path
-    blobs: Path
-    timings: Mapping[str, float] = field(default_factory=dict)
-    env: Mapping[str, str] = field(default_factory=dict)
-    """Variables of every replica."""
-
-
 class ProcessLauncher:
     """Starts zygotes as they are needed and has them fork replicas.
 
     Args:
-        settings: What is handed on.
+        handed: What replicas are handed.
+        state: The hub's folder.
         capacity: What all replicas together may use.
         mint: Makes a token for a replica and its generation.
         post: Puts an event into the hub's inbox.
@@ -56,12 +44,13 @@ class ProcessLauncher:
 
     def __init__(
         self,
-        settings: ProcessSettings,
+        handed: Handed,
+        state: Path,
         capacity: Capacity,
-        mint: Callable[[str, int], str],
+        mint: Mint,
         post: Callable[[Event], None],
     ) -> None:
-        self._settings = settings
+        self._handed, self._state = handed, state
         self._capacity = capacity
         self._mint = mint
         self._post = post
@@ -84,30 +73,8 @@ class ProcessLauncher:
         self._homes[command.replica, command.generation] = zygote
 
     def _config(self, command: StartReplica) -> dict[str, Any]:
-        environment, settings = command.environment, self._settings
-        folder = settings.state / "scratch" / f"{command.replica}.{command.generation}"
-        threads = {name: f"{max(1, int(command.cpus))}" for name in _THREAD_VARIABLES}
-        return {
-            "replica": command.replica,
-            "generation": command.generation,
-            "environment": environment.name,
-            "hub": settings.hub,
-            "token": self._mint(command.replica, command.generation),
-            "scratch": str(folder),
-            "blobs": str(settings.blobs),
-            "index": command.index,
-            "slots": command.slots if environment.regular else 1,
-            "concurrency": environment.concurrency,
-            "memory_limit": environment.limits.memory,
-            "cache_memory": command.cache_memory,
-            "cache_gpu_memory": environment.cache_gpu_memory,
-            "env": {**threads, **settings.env, **environment.env},
-            "max_calls": environment.max_calls,
-            "max_memory": environment.max_memory,
-            "max_age": environment.max_age,
-            "labels": {"pool": command.replica.rsplit("-r", 1)[0], "project": command.project},
-            "timings": dict(settings.timings),
-        }
+        folder = self._state / "scratch" / f"{command.replica}.{command.generation}"
+        return configuration(command, self._handed, self._mint(command.replica, command.generation), str(folder))
 
     async def stop(self, command: StopReplica) -> None:
         """Kill a replica; its zygote tells of its end."""
@@ -140,12 +107,19 @@ class ProcessLauncher:
             else:
                 task.cancel()
         if not keep:
-            shutil.rmtree(self._settings.state / "scratch", ignore_errors=True)
+            shutil.rmtree(self._state / "scratch", ignore_errors=True)
+
+    async def logs(self, replica: str, generation: int) -> str | None:
+        """The last lines that its zygote and all replicas of that zygote wrote."""
+        zygote = self._homes.get((replica, generation))
+        if zygote is None:
+            return None
+        return await asyncio.to_thread(_last_lines, zygote.socket.with_suffix(".log"))
 
     # Zygotes ----------------------------------------------------------------------------------------------------------
 
     def _folder(self) -> Path:
-        folder = socket_folder(self._settings.state) / "zygotes"
+        folder = socket_folder(self._state) / "zygotes"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         return folder
 
@@ -273,9 +247,6 @@ def _ready(zygote: _Zygote) -> asyncio.Task[_Zygote]:
     return asyncio.get_running_loop().create_task(same(), name=f"zygote {zygote.pid}")
 
 
-_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
-
-
 def this_interpreter() -> Interpreter:
     """The Python that the hub itself runs on: for programs that name none."""
     return Interpreter(sys.executable, ".".join(map(str, sys.version_info[:3])), "hub")
@@ -311,11 +282,17 @@ def _spawn(interpreter: Interpreter, socket: Path, output: Path) -> subprocess.P
         )
 
 
-def _tail(path: Path) -> str:
+def _last_lines(path: Path, most: int = 16_384) -> str:
     try:
-        lines = path.read_text(errors="replace").strip().splitlines()
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - most))
+            return file.read().decode("utf-8", "replace")
     except OSError:
-        lines = []
+        return ""
+
+
+def _tail(path: Path) -> str:
+    lines = _last_lines(path).strip().splitlines()
     return lines[-1] if lines else "it ended without a word"
 
 

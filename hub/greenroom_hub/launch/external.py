@@ -1,0 +1,97 @@
+"""Replicas that people start themselves: none is launched, who joined is remembered, and a restart waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from greenroom_hub.core.commands import StartReplica, StopReplica
+from greenroom_hub.core.events import Event, LaunchFailed
+from greenroom_hub.core.ledger import Capacity
+
+
+class ExternalLauncher:
+    """Knows who joined.
+
+    Args:
+        path: A small file, for the hub that comes after this one.
+        grace_s: Seconds that a replica whose connection broke counts as there.
+        hang_up: Ends a replica's connection, with a reason.
+        post: Puts an event into the hub's inbox.
+    """
+
+    name = "external"
+
+    def __init__(
+        self, path: Path, grace_s: float, hang_up: Callable[[str, str], None], post: Callable[[Event], None]
+    ) -> None:
+        self._path, self._grace_s, self._hang_up, self._post = path, grace_s, hang_up, post
+        self._joined: dict[str, int] = {}
+        self._going: dict[str, asyncio.TimerHandle] = {}
+
+    def capacity(self) -> Capacity:
+        """None of the hub's: who joins brings a machine."""
+        return Capacity(0, 0)
+
+    async def start(self, command: StartReplica) -> None:
+        """There is nobody here who could."""
+        name = command.environment.name
+        why = f"replicas of {name} are started by hand: greenroom replica join --environment {name}"
+        self._post(LaunchFailed(command.replica, command.generation, why, final=True))
+
+    async def stop(self, command: StopReplica) -> None:
+        """Hang up; its process is not ours to end."""
+        if self._joined.get(command.replica) == command.generation:
+            self._forget(command.replica)
+            self._hang_up(command.replica, command.reason)
+
+    async def adopt(self) -> list[tuple[str, int]]:
+        """Replicas that were joined when the earlier hub ended."""
+        try:
+            told = json.loads(self._path.read_text())
+            self._joined = {str(name): int(generation) for name, generation in told.items()}
+        except (OSError, ValueError, AttributeError):
+            self._joined = {}
+        return list(self._joined.items())
+
+    async def logs(self, replica: str, generation: int) -> str | None:
+        """What its processes write stays on its machine."""
+        if self._joined.get(replica) != generation:
+            return None
+        return f"{replica} was started by hand: its output is where it was started\n"
+
+    async def close(self, keep: bool) -> None:
+        """Forget them, unless the next hub shall wait for them."""
+        for timer in self._going.values():
+            timer.cancel()
+        if not keep:
+            self._path.unlink(missing_ok=True)
+
+    # The edge tells -------------------------------------------------------------------------------------------------
+
+    def joined(self, replica: str, generation: int) -> None:
+        """A replica has said hello."""
+        timer = self._going.pop(replica, None)
+        if timer is not None:
+            timer.cancel()
+        if self._joined.get(replica) != generation:
+            self._joined[replica] = generation
+            self._write()
+
+    def left(self, replica: str) -> None:
+        """A replica's connection has ended: it may come back within the grace."""
+        if replica in self._joined and replica not in self._going:
+            loop = asyncio.get_running_loop()
+            self._going[replica] = loop.call_later(self._grace_s, self._forget, replica)
+
+    def _forget(self, replica: str) -> None:
+        self._going.pop(replica, None)
+        if self._joined.pop(replica, None) is not None:
+            self._write()
+
+    def _write(self) -> None:
+        fresh = self._path.with_suffix(".new")
+        fresh.write_text(json.dumps(self._joined))
+        fresh.replace(self._path)
