@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import fcntl
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -397,6 +396,8 @@ def _reap() -> None:
 
 def purge(state: StateFolder) -> None:
     """Remove all that a stopped hub left."""
+    import shutil
+
     shutil.rmtree(state.path, ignore_errors=True)
 
 

@@ -39,6 +39,8 @@ class Submitted(NamedTuple):
     notes: tuple[str, ...]
     result: Result | None = None
     """Where the hub was asked to wait, and the execution ended within that time."""
+    replicas: Mapping[str, Mapping[str, int]] | None = None
+    """By environment, how many were `ready` and `starting` then."""
 
 
 class Result(NamedTuple):
@@ -99,7 +101,8 @@ def submit(submission: Submission, program: bytes, *, known: bool = False, wait:
         result = _result(answer.body)
         return Submitted(result.id, "", (), result if result.ended else None)
     raw = json.loads(answer.body)
-    return Submitted(raw["id"], raw.get("url") or "", tuple(raw.get("notes") or ()))
+    notes = tuple(raw.get("notes") or ())
+    return Submitted(raw["id"], raw.get("url") or "", notes, replicas=raw.get("replicas"))
 
 
 def wire_of(submission: Submission) -> dict[str, Any]:

@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 import os
 import select
@@ -97,7 +97,7 @@ def frame_of(opcode: int, payload: bytes) -> bytes:
 
 def handshake(path: str) -> tuple[Request, str]:
     """The request that asks for a WebSocket, and the key that its answer must know."""
-    key = base64.b64encode(os.urandom(16)).decode()
+    key = _base64(os.urandom(16))
     headers = (
         ("Upgrade", "websocket"),
         ("Connection", "Upgrade"),
@@ -107,9 +107,13 @@ def handshake(path: str) -> tuple[Request, str]:
     return Request("GET", path, headers=headers), key
 
 
+def _base64(data: bytes) -> str:
+    return binascii.b2a_base64(data, newline=False).decode()
+
+
 def agreed(head: Head, key: str) -> bool:
     """Whether an answer with status 101 is the hub's and not some proxy's."""
-    proof = base64.b64encode(hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest()).decode()
+    proof = _base64(hashlib.sha1((key + _GUID).encode(), usedforsecurity=False).digest())
     return head.headers.get("sec-websocket-accept") == proof
 
 

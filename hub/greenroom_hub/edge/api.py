@@ -58,7 +58,13 @@ class Api:
         assert reply.execution is not None
         if wait and await self._hub.ended(reply.execution, wait):
             return self._result(reply.execution)
-        told = {"id": reply.execution, "url": self._page(reply.execution), "notes": list(reply.notes)}
+        status = views.status(self._hub.state, reply.execution) or {}
+        told = {
+            "id": reply.execution,
+            "url": self._page(reply.execution),
+            "notes": list(reply.notes),
+            "replicas": status.get("replicas"),
+        }
         return web.json_response(told, status=201)
 
     def _page(self, execution: str) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from greenroom.cli.entities import Entity
     from greenroom.hubs import Hub
     from greenroom.link import Link
+    from greenroom.operations import Submitted
     from greenroom.submitting import Options, Prepared
 
 _HELP: Final = frozenset({"--help", "-h"})
@@ -197,18 +198,20 @@ def _submit_and_watch(
         return SUCCEEDED
     shown = {name: preview(value) for name, value in prepared.submission.inputs.items()}
     call = call_text(prepared.entity, {name: text for name, text in shown.items() if name in inputs})
-    return _watch(link, submitted.id, url, call, line, stdout)
+    return _watch(link, submitted, url, call, line, stdout)
 
 
-def _watch(link: Link, id: str, url: str, call: str, line: RunLine, stdout: ResultFd) -> int:
+def _watch(link: Link, submitted: Submitted, url: str, call: str, line: RunLine, stdout: ResultFd) -> int:
     from greenroom.cli.delivery import deliver
     from greenroom.cli.screen import screen_for
     from greenroom.cli.watching import Watch
 
-    watching = Watch(link, id, screen_for(), url=url, call=call, logs=line.options.get("logs", "all"))
+    watching = Watch(link, submitted.id, screen_for(), url=url, call=call, logs=line.options.get("logs", "all"))
+    if submitted.replicas is not None:
+        watching.progress.fold({"kind": "status", "replicas": submitted.replicas})
     code = watching.run()
     if code == SUCCEEDED:
-        deliver(link, id, stdout, form=line.options.get("output", "json"), save=line.options.get("save"))
+        deliver(link, submitted.id, stdout, form=line.options.get("output", "json"), save=line.options.get("save"))
     link.close()
     return code
 
