@@ -117,22 +117,22 @@ class ActorEnvironment:
                 raise BadArgument(self._who, name, word_given, f"one of {', '.join(repr(w) for w in taken_words if w)}")
 
     def _check_numbers(self) -> None:
-        whole(self.replica_count, f"{self._who}(replica_count=)")
-        whole(self.min_replicas, f"{self._who}(min_replicas=)", 0)
-        whole(self.concurrency, f"{self._who}(concurrency=)")
+        whole(self.replica_count, f"{self._who}: replica_count")
+        whole(self.min_replicas, f"{self._who}: min_replicas", 0)
+        whole(self.concurrency, f"{self._who}: concurrency")
         if self.min_replicas > self.replica_count:
             most = f"at most replica_count, which is {self.replica_count}"
             raise BadArgument(self._who, "min_replicas", self.min_replicas, most)
         if self.concurrency > 1 and self.isolation == "fork":
             raise BadArgument(self._who, "isolation", "fork", "'reset' or 'none' beside concurrency > 1")
         if self.max_calls is not None:
-            whole(self.max_calls, f"{self._who}(max_calls=)")
+            whole(self.max_calls, f"{self._who}: max_calls")
         for name in ("ttl_seconds", "scaledown_ttl", "max_age"):
             if (given := getattr(self, name)) is not None:
-                seconds(given, f"{self._who}({name}=)")
+                seconds(given, f"{self._who}: {name}")
         for name in ("cache_memory", "cache_gpu_memory", "max_memory"):
             if (given := getattr(self, name)) is not None:
-                size(given, f"{self._who}({name}=)")
+                size(given, f"{self._who}: {name}")
 
     @property
     def _who(self) -> str:
