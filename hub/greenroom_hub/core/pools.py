@@ -111,17 +111,22 @@ def join_pools(state: State, execution: str, program: Program) -> dict[str, str]
 def _succeed(state: State, pool: Pool, entity: str) -> None:
     """Pools of an earlier definition of the environment, by what the same entity used last, give way to this one."""
     pool.user, pool.successor = entity, ""
-    for other in _earlier(state, pool.project, pool.environment, entity):
+    for other in _earlier(state, pool.project, pool.environment, pool.interpreter, entity):
         if other is not pool:
             other.successor = pool.key
             pool.replaces.add(other.key)
 
 
-def _earlier(state: State, project: str, environment: Environment, entity: str) -> list[Pool]:
+def _earlier(
+    state: State, project: str, environment: Environment, interpreter: Interpreter | None, entity: str
+) -> list[Pool]:
+    """What the same entity used on the same Python; somebody may alternate between two, and both stay warm."""
+    python = interpreter and interpreter.executable
     return [
         pool
         for pool in state.pools.values()
         if (pool.project, pool.environment.name, pool.user) == (project, environment.name, entity)
+        and (pool.interpreter and pool.interpreter.executable) == python
     ]
 
 
@@ -131,7 +136,7 @@ def changes(state: State, program: Program) -> tuple[str, ...]:
     for environment in program.environments.values():
         if key_of(state, program.project, environment, program.interpreter) in state.pools:
             continue
-        for old in _earlier(state, program.project, environment, program.entity):
+        for old in _earlier(state, program.project, environment, program.interpreter, program.entity):
             warm, what = len(old.alive()), _differences(old, environment, program.interpreter)
             if warm and what and not old.successor:
                 replicas = f"{warm} old ones leave" if warm > 1 else "the old one leaves"
@@ -157,8 +162,8 @@ def _differences(old: Pool, environment: Environment, interpreter: Interpreter |
     was = old.environment
     parts = [word for name, word in _TOLD.items() if getattr(was, name) != getattr(environment, name)]
     if old.interpreter is not None and interpreter is not None and old.interpreter != interpreter:
-        same = old.interpreter.executable == interpreter.executable
-        parts.append("installed packages" if same else "Python")
+        same = old.interpreter.distributions == interpreter.distributions
+        parts.append("variables that Python starts with" if same else "installed packages")
     return ", ".join(parts)
 
 
