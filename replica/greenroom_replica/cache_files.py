@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Final
 
 from greenroom.caching.ports import file_digest
 from greenroom.digest import Digester, IsUser
 from greenroom.digest.modules import source_path
 from greenroom.digest.reading import quiet
 from greenroom.digest.texts import text_digest
+
+MAX_NOTED: Final = 10_000
+"""Files that one load is said to depend on."""
 
 
 class BundleView:
@@ -32,7 +35,7 @@ class BundleView:
         files: Mapping[str, str] | None = None,
     ) -> None:
         self.id = id
-        self.roots = tuple(root.rstrip("/") for root in roots)
+        self.roots = tuple(root.rstrip("/") for root in roots if root.rstrip("/"))
         self.files = files
         self.digester = Digester(is_user or self._lies_below, self.roots)
         self._states: dict[str, str | None] = {}
@@ -95,7 +98,7 @@ class Recorder:
         self._end: Callable[[], None] | None = watch(self._note)
 
     def _note(self, path: str, listed: bool) -> None:
-        if quiet.depth:
+        if quiet.depth or len(self._names) >= MAX_NOTED or "site-packages" in path:
             return
         name = self._bundle.relative(source_path(path) or path)
         if name is None:

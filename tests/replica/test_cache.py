@@ -197,9 +197,11 @@ class TestBudget:
         load("host", 0), load("a", 6), load("b", 4), load("c", 5)
 
         assert gone == ["a"]
-        assert {
-            row["preview"].split('"')[1]: row["gpu_bytes"] for row in cache.entries()
-        } == {"host": 0, "b": 4 * MIB, "c": 5 * MIB}
+        assert {row["preview"].split('"')[1]: row["gpu_bytes"] for row in cache.entries()} == {
+            "host": 0,
+            "b": 4 * MIB,
+            "c": 5 * MIB,
+        }
 
     def test_hot_entries_survive_a_crowd(self, make):
         """
@@ -618,7 +620,7 @@ class TestTelemetry:
             row["outcome"],
         )
         assert len(row["key"]) == 16 and row["bytes"] > 0 and row["load_ms"] >= 0
-        assert row["provenance"] == [["state", ["state"], True], ["kind", [], False]]
+        assert row["provenance"] == [["state", ["state"], True]]  # A default depends on no input.
         assert row["loaded_by"] == "wf-1/evaluate/0"
         assert f"{__name__}:load_model" in row["depends"]
         assert ("hit", row["key"]) == (second[0]["outcome"], second[0]["key"])
@@ -671,6 +673,29 @@ class TestTelemetry:
             ["small", ["config.size", "n", "m"], False],
             ["made", [], False],
         ]
+
+    def test_provenance_of_what_makes_the_key(self, make):
+        """
+        Ignored arguments are left out; with a key function, whatever it is given counts.
+        """
+        cache = make()
+
+        @actor_cache(ignore=["client"])
+        def load(path, client, *, size=1):
+            return 1
+
+        @actor_cache(key=lambda config, client: config.lower())
+        def other(config, client):
+            return 1
+
+        path, client = "/some/path", "a client"
+        cache.begin_call("", {"path": path, "client": client, "n": 12345})
+        load(path, client)
+        other(config=path, client=client)
+        first, second = cache.end_call().rows()
+
+        assert [["path", ["path"], True]] == first["provenance"]
+        assert [["config", ["path"], True], ["client", ["client"], True]] == second["provenance"]
 
     def test_inputs_may_come_late(self, make):
         """
@@ -737,9 +762,10 @@ class TestTelemetry:
 
         rows = cache.telemetry()
 
-        assert [
-            (row["preview"].split(",")[0], row["hits"], row["misses"]) for row in rows
-        ] == [("state=3", 3, 1), ("state=4", 0, 1)]
+        assert [(row["preview"].split(",")[0], row["hits"], row["misses"]) for row in rows] == [
+            ("state=3", 3, 1),
+            ("state=4", 0, 1),
+        ]
         assert [row["loaded_by"] for row in rows] == ["wf/0", "wf/2"]
         assert rows == msgpack.unpackb(msgpack.packb(rows))
         assert cache.telemetry() == []
@@ -759,6 +785,16 @@ class TestTelemetry:
         assert cache.telemetry() == []
         assert [[row["loader"], row["key"], "cleared"]] == cache.gone()
         assert cache.gone() == []
+
+    def test_a_load_outside_of_calls_is_told_too(self, make):
+        """
+        A module may call a loader while it is imported: the hub hears of the entry all the same.
+        """
+        cache = make()
+
+        load_model(3)
+
+        assert [1] == [row["misses"] for row in cache.telemetry()]
 
     def test_entries_as_people_see_them(self, make, clock):
         """

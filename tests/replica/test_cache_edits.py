@@ -151,14 +151,18 @@ WARM = {
     "an unread file": {**PROGRAM, "data/unread.csv": "3,4"},
     "a file that moves": {**{name: text for name, text in PROGRAM.items() if "csv" not in name}, "other/u.csv": "1,2"},
     "a new file": {**PROGRAM, "more.py": "x = 1"},
-    "formatting": edited("flow.py", "Model(state * helpers.SCALE)", "Model(\n                state * helpers.SCALE,\n            )"),
+    "formatting": edited(
+        "flow.py", "Model(state * helpers.SCALE)", "Model(\n                state * helpers.SCALE,\n            )"
+    ),
 }
 
 COLD = {
     "the loader's body": edited("flow.py", "Model(state * helpers.SCALE)", "Model(state + helpers.SCALE)"),
     "a constant": edited("helpers.py", "SCALE = 2", "SCALE = 3"),
     "its default": edited("flow.py", "def load_model(state):", "def load_model(state, size=1):"),
-    "a helper in another module": edited("helpers.py", '"config.yaml").read_text()', '"config.yaml").read_text().strip()'),
+    "a helper in another module": edited(
+        "helpers.py", '"config.yaml").read_text()', '"config.yaml").read_text().strip()'
+    ),
     "a base class": edited("flow.py", 'return "base"', 'return "bass"'),
     "a file that it reads": {**PROGRAM, "config.yaml": "depth: 4"},
 }
@@ -257,7 +261,6 @@ class TestAnEdit:
         after = runner.cache.digester.digest(second.load_model).parts
 
         assert ["helpers.py:4 SCALE 2 -> 3"] == explain(before, after)
-
 
     def test_a_load_says_which_edit_made_it_necessary(self, runner):
         """

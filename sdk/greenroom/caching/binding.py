@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import CodeType, FunctionType
 from typing import Any, Final
 
@@ -33,6 +33,18 @@ def check_names(loader: str, names: Sequence[str], known: Sequence[str]) -> None
     for name in names:
         if name not in known:
             raise BadLoader(loader, f"ignore={name!r} names no parameter; it has {', '.join(known) or 'none'}")
+
+
+def given(function: object, ignore: Sequence[str], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a caller has passed, by parameter: defaults, and what is no part of the key, left out."""
+    named: dict[str, Any] = {}
+    if isinstance(function, FunctionType):
+        code = function.__code__
+        named.update(zip(code.co_varnames[: code.co_argcount], args, strict=False))
+        args = args[code.co_argcount :]
+    named.update({f"*{place}": value for place, value in enumerate(args)})
+    named.update(kwargs)
+    return {name: value for name, value in named.items() if name not in ignore}
 
 
 def compiled_bind(function: FunctionType, kept: Sequence[str]) -> Bind:

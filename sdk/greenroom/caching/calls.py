@@ -37,8 +37,8 @@ CALL: ContextVar[Call | None] = ContextVar("greenroom_call", default=None)
 next_tick = count(1).__next__
 
 
-def provenance(names: tuple[str, ...], values: tuple[Any, ...], inputs: Mapping[str, Any]) -> list[list[Any]]:
-    """From which inputs a loader's arguments came: `[parameter, candidates, sure]` of each.
+def provenance(arguments: Mapping[str, Any], inputs: Mapping[str, Any]) -> list[list[Any]]:
+    """From which inputs a loader's arguments came: `[parameter, candidates, sure]` of each that was passed.
 
     A candidate is an input's name, or a path into it: `state`, `config.model`, `batch[0]`. An argument made on the way
     (a string put together) has none. Small numbers and short texts are one object everywhere: their candidates are all
@@ -51,7 +51,7 @@ def provenance(names: tuple[str, ...], values: tuple[Any, ...], inputs: Mapping[
             homes.setdefault(id(part), []).append(path)
             alive.append(part)  # A part made by looking, such as a property's value, must not give its identity away.
     found = []
-    for name, value in zip(names, values, strict=False):
+    for name, value in arguments.items():
         candidates = homes.get(id(value), [])
         found.append([name, candidates, len(candidates) == 1 and not _is_shared(value)])
     return found

@@ -12,6 +12,7 @@ from hashlib import blake2b
 from heapq import heappush
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom.caching.binding import given
 from greenroom.caching.calls import Call, provenance
 from greenroom.caching.entry import Entry, Family, Group
 from greenroom.caching.errors import EntryChanged
@@ -306,7 +307,7 @@ class Store(Shelf):
         entry.depends = view.depends
         entry.changed = self.changes(view.group)
         if call is not None and call.inputs:
-            entry.provenance = provenance(view.names, ask.values(), call.inputs)
+            entry.provenance = provenance(given(loader.fn, loader.ignore, ask.args, ask.kwargs), call.inputs)
         self.weigh(entry, attempt)
         if loader.ttl is not None:
             entry.deadline = self.clock() + loader.ttl

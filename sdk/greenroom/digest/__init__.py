@@ -68,7 +68,7 @@ class Digester:
 
     def __init__(self, is_user: IsUser | None = None, roots: Collection[str] = ()) -> None:
         self.is_user: IsUser = is_user or is_local
-        self.roots = tuple(root.rstrip("/") for root in roots)
+        self.roots = tuple(root.rstrip("/") for root in roots if root.rstrip("/"))
         self.volatile: set[tuple[str, str]] = set()
         """(module, global) pairs that were seen to change while a loader ran: state, and no definition."""
         self._facts: dict[int, tuple[CodeType, Facts, bool]] = {}

@@ -190,7 +190,8 @@ class TestOrder:
 
     @given(
         st.lists(
-            st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 50), st.integers(0, 20), st.floats(0, 100)), max_size=80
+            st.tuples(st.sampled_from("abcdefgh"), st.integers(0, 50), st.integers(0, 20), st.floats(0, 100)),
+            max_size=80,
         ),
         st.integers(1, 120),
         st.sets(st.sampled_from("abcdefgh")),

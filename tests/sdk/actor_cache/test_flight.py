@@ -343,7 +343,9 @@ class TestRecursion:
         with pytest.raises(RecursiveLoad) as raised:
             load(3)
 
-        assert "load(n=3) is being loaded, and that load asks for it again (load(n=3) -> load(n=3))" in str(raised.value)
+        assert "load(n=3) is being loaded, and that load asks for it again (load(n=3) -> load(n=3))" in str(
+            raised.value
+        )
 
     def test_other_keys_are_no_recursion(self):
         """

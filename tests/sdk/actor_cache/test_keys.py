@@ -264,7 +264,10 @@ class TestDigests:
 
         found = {
             subprocess.run(
-                [sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+                [sys.executable, "-c", script],
+                env={**os.environ, "PYTHONHASHSEED": seed},
+                capture_output=True,
+                check=True,
             ).stdout
             for seed in ("0", "1", "random")
         }

@@ -118,7 +118,7 @@ class TestKept:
         The function keeps its name, its text and what was put on it.
         """
 
-        def load(x: "no such type"):
+        def load(x: "no such type"):  # noqa: F722
             """Load."""
 
         load.tag = 1
@@ -597,7 +597,9 @@ class TestRecipes:
 
         again = Recipe.from_wire(recipe.to_wire())
 
-        assert {"module": __name__, "qualname": "top_level"} == {k: v for k, v in recipe.to_wire().items() if k != "args"}
+        assert {"module": __name__, "qualname": "top_level"} == {
+            k: v for k, v in recipe.to_wire().items() if k != "args"
+        }
         assert isinstance(recipe.to_wire()["args"], bytes)
         assert recipe == again == pickle.loads(pickle.dumps(recipe))
         assert hash(recipe) == hash(again)

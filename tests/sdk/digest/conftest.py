@@ -23,7 +23,9 @@ class Programs:
         self._count += 1
         root = self._folder / f"v{self._count}"
         for name, text in files.items():
-            path = root / (name.replace("__slash__", "/").replace("__dot__", ".") if "__dot__" in name else f"{name}.py")
+            path = root / (
+                name.replace("__slash__", "/").replace("__dot__", ".") if "__dot__" in name else f"{name}.py"
+            )
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text))
         self.unload()
@@ -35,7 +37,9 @@ class Programs:
         finally:
             sys.path.remove(str(root))
             self._imported = {
-                name for name in set(sys.modules) - before if (getattr(sys.modules[name], "__file__", "") or "").startswith(str(root))
+                name
+                for name in set(sys.modules) - before
+                if (getattr(sys.modules[name], "__file__", "") or "").startswith(str(root))
             }
         return Digester(lambda name, file: bool(file and file.startswith(str(root))), roots=[str(root)]), module
 

@@ -59,7 +59,7 @@ PROGRAM = {
         def other():
             return UNREAD
     ''',
-    "helpers": '''
+    "helpers": """
         MODEL = "v1"
         OTHER = 2
 
@@ -74,8 +74,8 @@ PROGRAM = {
 
         def unused():
             return OTHER
-    ''',
-    "registry": '''
+    """,
+    "registry": """
         BUILDERS = {}
 
         def register(name):
@@ -85,8 +85,8 @@ PROGRAM = {
             return decorate
 
         import plugins
-    ''',
-    "plugins": '''
+    """,
+    "plugins": """
         from registry import register
 
         @register("one")
@@ -95,7 +95,7 @@ PROGRAM = {
 
         def alone():
             return 2
-    ''',
+    """,
 }
 
 
@@ -119,7 +119,11 @@ KEPT = {
     "a number written in another way": ("flow", "SIZE = 3", "SIZE = 0x3"),
     "quotes": ("flow", '"x" *', "'x' *"),
     "parentheses of del": ("flow", "del (kind)", "del kind"),
-    "a call over several lines": ("flow", "return fn(*args, **kwargs)", "return fn(\n                *args,\n                **kwargs,\n            )"),
+    "a call over several lines": (
+        "flow",
+        "return fn(*args, **kwargs)",
+        "return fn(\n                *args,\n                **kwargs,\n            )",
+    ),
     "state that the loader fills": ("flow", "memo = {}", "memo = {   }"),
     "moving a class": (
         "flow",
@@ -134,7 +138,12 @@ CHANGED = {
     "a nested lambda": ("flow", "value + state)", "value - state)", r"flow.py:\d+ load changed"),
     "a default": ("flow", "size=SIZE", "size=4", r"flow.py:\d+ load changed"),
     "a global's value": ("flow", "SIZE = 3", "SIZE = 4", r"flow.py:\d+ SIZE 3 -> 4"),
-    "a value inside a global": ("flow", '"depth": 2', '"depth": 3', r"flow.py:\d+ SETTINGS \{'depth': 2, .* -> \{'depth': 3, .*"),
+    "a value inside a global": (
+        "flow",
+        '"depth": 2',
+        '"depth": 3',
+        r"flow.py:\d+ SETTINGS \{'depth': 2, .* -> \{'depth': 3, .*",
+    ),
     "a global of another module": ("helpers", '"v1"', '"v2"', r'helpers.py:2 MODEL "v1" -> "v2"'),
     "its helper in another module": ("helpers", "x + deeper(x)", "x - deeper(x)", r"helpers.py:\d+ build changed"),
     "a helper's helper": ("helpers", "return x + 1", "return x + 2", r"helpers.py:\d+ deeper changed"),
@@ -143,7 +152,12 @@ CHANGED = {
     "a method": ("flow", "x * self.n", "x ** self.n", r"flow.py:\d+ Model changed"),
     "a base": ("flow", "class Model(Base)", "class Model(Base, dict)", r"flow.py:\d+ Model changed"),
     "a class attribute": ("flow", "rate = 0.5", "rate = 0.25", r".*Base.rate 0.5 -> 0.25"),
-    "a decorator": ("flow", "return fn(*args, **kwargs)", "return fn(*args, **kwargs), 1", r"flow.py:\d+ timed changed"),
+    "a decorator": (
+        "flow",
+        "return fn(*args, **kwargs)",
+        "return fn(*args, **kwargs), 1",
+        r"flow.py:\d+ timed changed",
+    ),
     "a decorator's argument": ("flow", "@timed()", "@timed('ms')", r"flow.py:\d+ load changed"),
     "a helper found through a registry": ("plugins", "return 1", "return 11", r"plugins.py:\d+ build_one changed"),
     "a registered name": ("plugins", '"one"', '"uno"', r"plugins.py:\d+ build_one changed"),
@@ -175,7 +189,9 @@ class TestEdits:
         after = programs.digest(**edited(*edit))
 
         assert before.hex != after.hex
-        assert any(re.fullmatch(line, one) for one in explain(before.parts, after.parts)), explain(before.parts, after.parts)
+        assert any(re.fullmatch(line, one) for one in explain(before.parts, after.parts)), explain(
+            before.parts, after.parts
+        )
 
     def test_the_same_program_elsewhere_has_the_same_digest(self, programs):
         """

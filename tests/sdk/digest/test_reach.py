@@ -1,4 +1,4 @@
-"""How far a digest reaches: imports inside functions, searches by name, closures, wrappers, values, and code without text."""
+"""How far a digest reaches: late imports, searches by name, closures, wrappers, values, and code without text."""
 
 import functools
 import os
@@ -156,7 +156,9 @@ class TestSearches:
         assert not changed(
             programs, {"flow": flow, "helpers": helpers}, {"flow": flow, "helpers": helpers.replace("2", "3")}
         )
-        assert changed(programs, {"flow": flow, "helpers": helpers}, {"flow": flow, "helpers": helpers.replace("1", "3")})
+        assert changed(
+            programs, {"flow": flow, "helpers": helpers}, {"flow": flow, "helpers": helpers.replace("1", "3")}
+        )
 
     def test_a_registry_counts_by_what_is_in_it(self, programs):
         """
@@ -351,13 +353,17 @@ class TestValues:
         """
 
         assert changed(programs, {"flow": flow}, {"flow": flow.replace("WIDTH = 2", "WIDTH = 3")})
-        assert changed(programs, {"flow": flow}, {"flow": flow.replace("threading.Semaphore(", "threading.Lock() or (")})
+        assert changed(
+            programs, {"flow": flow}, {"flow": flow.replace("threading.Semaphore(", "threading.Lock() or (")}
+        )
 
     def test_where_the_bundle_lies_is_no_part_of_a_value(self, programs):
         """
         A path made from `__file__` is read relative to the bundle.
         """
-        flow = "import pathlib, os\nHERE = pathlib.Path(__file__).parent\nTEXT = os.path.dirname(__file__) + '/x.yaml'\n"
+        flow = (
+            "import pathlib, os\nHERE = pathlib.Path(__file__).parent\nTEXT = os.path.dirname(__file__) + '/x.yaml'\n"
+        )
         flow += "BOTH = [TEXT, {'k': TEXT}]\ndef load():\n    return HERE, TEXT, BOTH\n"
 
         assert not changed(programs, {"flow": flow}, {"flow": flow})
@@ -387,7 +393,6 @@ class TestValues:
         assert before.hex == after.hex
         module.SETTINGS.model = "v2"
         assert before.hex != digester.digest(module.load).hex
-
 
     def test_what_each_process_makes_anew_counts_by_what_makes_it(self, programs):
         """
@@ -552,7 +557,10 @@ class TestOneDigestEverywhere:
 
         found = {
             subprocess.run(
-                [sys.executable, "-c", script], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+                [sys.executable, "-c", script],
+                env={**os.environ, "PYTHONHASHSEED": seed},
+                capture_output=True,
+                check=True,
             ).stdout
             for seed in ("0", "1", "2", "random")
         }
@@ -571,7 +579,7 @@ class TestOneDigestEverywhere:
                 def __init__( self,n ):
                     self.n=n;self.m = n
                 def go(self,*a,**k):
-                    x = [i for i in a if (i in (1,2,3) and not k.get( 'flag',False ) or len( a )>100 or i== 'a long string here')]
+                    x = [i for i in a if (i in (1,2,3) and not k.get( "f",False ) or len( a )>100 or i=="long")]
                     return lambda  y:( y+self.n if y else -y )
             def load( state,*,size = 3,other = None ):
 
@@ -590,7 +598,9 @@ class TestOneDigestEverywhere:
         before = programs.digest(flow=text)
         path = tmp_path / "formatted.py"
         path.write_text(text)
-        subprocess.run([sys.executable, "-m", "ruff", "format", "-q", "--isolated", "--line-length=60", str(path)], check=True)
+        subprocess.run(
+            [sys.executable, "-m", "ruff", "format", "-q", "--isolated", "--line-length=60", str(path)], check=True
+        )
         assert text != path.read_text()
 
         after = programs.digest(flow=path.read_text())
