@@ -241,15 +241,16 @@ def _kind(ended: Result, failure: Failure) -> Callable[..., ExecutionFailed]:
 
 def _unpickled(failure: Failure) -> Exception | None:
     """The exception itself; None where it was not pickled, or its class cannot be had here."""
-    if failure.pickle is None:
-        return _builtin(failure)
-    import pickle
+    if failure.pickle is not None:
+        import pickle
 
-    try:
-        own = pickle.loads(failure.pickle)
-    except Exception:
-        return None
-    return own if isinstance(own, Exception) else None
+        try:
+            own = pickle.loads(failure.pickle)
+        except Exception:
+            return _builtin(failure)
+        if isinstance(own, Exception):
+            return own
+    return _builtin(failure)
 
 
 def _builtin(failure: Failure) -> Exception | None:

@@ -40,7 +40,7 @@ def fails(
     state: str = "failed", error: BaseException | None = None, **failure: object
 ) -> Callable[[Run, object], None]:
     def end(run: Run, submission: object) -> None:
-        told = {"cause": "user", "type": "ValueError", "message": "bad pixel", **failure}
+        told = {"cause": "user", "type": "Elsewhere", "message": "bad pixel", **failure}
         if error is not None:
             told.update(type=type(error).__name__, pickle=pickle.dumps(error))
         run.end(state, failure=told, failed_node="double", failed_item=3)
@@ -351,8 +351,20 @@ def test_an_error_that_cannot_be_had_here_is_told(hub, client, programs):
     for failure in ({}, {"pickle": b"garbage"}, {"pickle": unknown}, {"pickle": pickle.dumps("no exception")}):
         hub.on_submit = fails(**failure)
 
-        with pytest.raises(ExecutionFailed, match="ValueError: bad pixel"):
+        with pytest.raises(ExecutionFailed, match="Elsewhere: bad pixel"):
             client.run(programs.one).result()
+
+
+def test_an_error_of_pythons_own_needs_no_pickle(hub, client, programs):
+    """
+    Its text is enough.
+    """
+    hub.on_submit = fails(type="ValueError")
+
+    with pytest.raises(ValueError, match="bad pixel") as caught:
+        client.run(programs.one).result()
+
+    assert type(caught.value) is ValueError and isinstance(caught.value.__cause__, ExecutionFailed)
 
 
 @pytest.mark.parametrize(
@@ -386,7 +398,7 @@ def test_errors_survive_pickling(hub, client, programs):
     except ExecutionFailed as error:
         again = pickle.loads(pickle.dumps(error))
 
-    assert (str(again), again.failure.type) == ("wf-0001/double/3: ValueError: bad pixel", "ValueError")
+    assert (str(again), again.failure.type) == ("wf-0001/double/3: Elsewhere: bad pixel", "Elsewhere")
 
 
 # Looking
