@@ -216,7 +216,7 @@ class Connection:
         self._closing = True
 
 
-def _told(status: int, body: bytes) -> str:
+def _told(status: int, body: bytes | bytearray) -> str:
     """The hub's own sentence about a refusal."""
     text = body.decode(errors="replace").strip()
     try:

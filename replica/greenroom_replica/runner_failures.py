@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Final
 
 from greenroom_core.failure import MAX_PICKLE, Cause, Failure
+from greenroom_replica.core.redact import SHORTEST
 
 _HERE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PACKAGES: Final = ("greenroom", "greenroom_core", "greenroom_protocol", "greenroom_replica", "greenroom_hub")
@@ -35,7 +36,7 @@ class Paths:
 
     def __init__(self, folders: Mapping[str, str] | None = None, secrets: Sequence[str] = ()) -> None:
         self._folders = sorted((folders or {}).items(), key=lambda pair: -len(pair[0]))
-        self._secrets = sorted((secret for secret in secrets if secret), key=len, reverse=True)
+        self._secrets = sorted((secret for secret in secrets if len(secret) >= SHORTEST), key=len, reverse=True)
         self._ours = _our_folders()
 
     def is_ours(self, filename: str) -> bool:

@@ -87,7 +87,6 @@ class Place:
         system.become_subreaper()
         system.set_name(f"greenroom-{settings.config.index}"[:15])
         system.die_with_peer(lifeline)
-        _more_killable()
         self.page = Page(memoryview(mmap.mmap(page, SIZE)))
         _signals()
         _replace_stdin()
@@ -140,20 +139,6 @@ class Place:
         for fd in self.private:
             with contextlib.suppress(OSError):
                 os.close(fd)
-
-
-def _more_killable() -> None:
-    """Where memory runs out, user code shall go before supervisor, zygote and hub."""
-    try:
-        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
-    except OSError:
-        return
-    try:
-        os.write(fd, b"500")
-    except OSError:
-        pass
-    finally:
-        os.close(fd)
 
 
 def _signals() -> None:

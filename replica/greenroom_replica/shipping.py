@@ -98,7 +98,7 @@ class Shipping:
             try:
                 blob, size = store.put_file(rest.path, give=True)
                 found[str(stream)] = {"blob": blob, "offset": rest.offset, "size": size, "dropped": rest.dropped}
-            except (OSError, ValueError) as fault:
+            except Exception as fault:  # Whatever a store may raise: the call has ended well, and shall be told.
                 found[str(stream)] = {"lost": str(fault), "offset": rest.offset, "size": rest.size}
         return found
 

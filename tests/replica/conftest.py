@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from greenroom_protocol.zygote import Exit, Exited, Kill, Ready, Refused, Spawn, Spawned, ZygoteTalk
+from greenroom_protocol.zygote import Count, Exited, Kill, Living, Ready, Refused, Spawn, Spawned, ZygoteTalk
 from tests.replica.fake_hub import FakeHub, listening
 
 ROOT = Path(__file__).parents[2]
@@ -60,8 +61,21 @@ class Launcher:
     def kill(self, replica: str, number: int = signal.SIGKILL, generation: int = 1) -> None:
         self.send(Kill(replica, generation, int(number)))
 
+    async def living(self) -> list[list[Any]]:
+        self.send(Count())
+        found: list[list[Any]] = (await self.hear(Living)).replicas
+        return found
+
+    async def end_replicas(self) -> None:
+        """Kill what this launcher has started, and hang up."""
+        for replica, generation, _ in await self.living():
+            self.kill(replica, signal.SIGKILL, generation)
+            await self.exited()
+        await self.close()
+
     async def close(self) -> None:
         self._writer.close()
+        await self._writer.wait_closed()
 
 
 def descendants_of(pid: int) -> list[int]:
@@ -79,8 +93,24 @@ def descendants_of(pid: int) -> list[int]:
     return found
 
 
+@pytest.fixture(scope="session")
+def shared_zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZygoteProcess]:
+    process = ZygoteProcess(tmp_path_factory.mktemp("zygote"))
+    yield process
+    process.end()
+
+
 @pytest.fixture
-def zygote(tmp_path: Path) -> Iterator[ZygoteProcess]:
+def zygote(shared_zygote: ZygoteProcess) -> Iterator[ZygoteProcess]:
+    """A zygote that several tests use one after the other; each finds it without children, save templates."""
+    yield shared_zygote
+    left = [pid for pid in shared_zygote.below() if not _is_template(pid)]
+    assert not left, f"left behind: {left}"
+
+
+@pytest.fixture
+def own_zygote(tmp_path: Path) -> Iterator[ZygoteProcess]:
+    """A zygote for one test."""
     process = ZygoteProcess(tmp_path)
     yield process
     process.end()
@@ -106,6 +136,16 @@ class ZygoteProcess:
     def pid(self) -> int:
         return self.process.pid
 
+    def below(self, seconds: float = 5.0) -> list[int]:
+        """What lives below it once what was told to end has had time to."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            living = [pid for pid in descendants_of(self.pid) if not is_zombie(pid)]
+            if all(_is_template(pid) for pid in living):
+                return living
+            time.sleep(0.02)
+        return living
+
     def end(self) -> None:
         below = descendants_of(self.pid)
         if self.process.poll() is None:
@@ -116,10 +156,17 @@ class ZygoteProcess:
                 self.process.kill()
                 self.process.wait()
         for pid in below:
-            assert not Path(f"/proc/{pid}").exists() or _is_zombie(pid), f"process {pid} was left behind"
+            assert not Path(f"/proc/{pid}").exists() or is_zombie(pid), f"process {pid} was left behind"
 
 
-def _is_zombie(pid: int) -> bool:
+def _is_template(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().startswith("greenroom-templ")
+    except OSError:
+        return True
+
+
+def is_zombie(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except OSError:
@@ -161,6 +208,6 @@ async def hub() -> FakeHub:
 async def rig(hub: FakeHub, zygote: ZygoteProcess, tmp_path: Path) -> AsyncIterator[Rig]:
     async with listening(hub, tmp_path / "hub.sock") as url:
         launcher, _ = await Launcher.connect(zygote.socket)
-        yield Rig(hub, url, launcher, zygote, tmp_path)
-        launcher.send(Exit("the test is over"))
-        await launcher.close()
+        rig = Rig(hub, url, launcher, zygote, tmp_path)
+        yield rig
+        await rig.launcher.end_replicas()

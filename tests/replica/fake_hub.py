@@ -41,6 +41,9 @@ class FakeHub:
         """Whether results are acked."""
         self.answers = True
         """Whether pings are answered and hellos welcomed."""
+        self.refusal: str | None = None
+        """Why hellos are refused."""
+        self.protocol = PROTOCOL
         self.links: dict[str, ServerConnection] = {}
         self.hellos: list[frames.Hello] = []
         self.results: list[frames.Result] = []
@@ -74,12 +77,15 @@ class FakeHub:
 
     async def _welcome(self, link: ServerConnection, hello: frames.Hello) -> None:
         self.hellos.append(hello)
+        if self.refusal is not None:
+            await link.close(4000, self.refusal)
+            return
         self.links[hello.replica] = link
         self.defined[hello.replica] = set(hello.definitions)
         if self.answers:
             known = self.recorded.get((hello.replica, hello.generation), set())
             acked = max((n for n in range(1, len(known) + 2) if known >= set(range(1, n + 1))), default=0)
-            await self.send(hello.replica, frames.Welcome(PROTOCOL, self.epoch, acked, self.settings))
+            await self.send(hello.replica, frames.Welcome(self.protocol, self.epoch, acked, self.settings))
 
     async def _take(self, replica: str, link: ServerConnection, message: Any) -> None:
         if isinstance(message, frames.Ping):

@@ -55,11 +55,11 @@ def parts_of(harvest: Harvest, hand: Hand) -> Iterator[Part]:
     start, n = 0, len(serials)
     while start < n:
         span = hand.span_of(serials[start])
-        if span is None:
+        if span is None or not hand.is_open(serials[start]):
             start += 1
             continue
         stop, last = start + 1, serials[start]
-        while stop < n and serials[stop] == last + 1 <= span.last:
+        while stop < n and serials[stop] == last + 1 <= span.last and hand.is_open(last + 1):
             last += 1
             stop += 1
         yield Part(span, start, stop)

@@ -266,6 +266,10 @@ class Hand:
             return None
         return self._spans[index]
 
+    def is_open(self, serial: int) -> bool:
+        """Whether a call was given and has not ended."""
+        return self._done < serial < self.next_serial and serial not in self._ended
+
     def ended(self, serial: int) -> bool:
         """Note the end of a call; False if it had ended before, or is none."""
         if serial <= self._done or serial >= self.next_serial or serial in self._ended:
