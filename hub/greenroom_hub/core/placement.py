@@ -143,6 +143,8 @@ def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica
     """Calls of a node to send to a replica now; 0 for none."""
     assert node.items is not None
     width = max(1, replica.slots)
+    if replica.once:
+        return min(1, node.items.room)
     if timing.short:
         ahead = state.settings.ahead_us * width
         if load.us * 2 > ahead:

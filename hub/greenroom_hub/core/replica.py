@@ -106,6 +106,11 @@ class Replica:
     revoked_ms: int = 0
     drain_why: str = ""
     external: bool = False
+    """Whether a person started it."""
+    once: bool = False
+    """Whether it is there for a single call: a container for each call of a regular task."""
+    spent: bool = False
+    """Whether it has had that call."""
 
     @property
     def name(self) -> str:
@@ -115,7 +120,7 @@ class Replica:
     @property
     def takes_calls(self) -> bool:
         """Whether calls may be sent to it."""
-        return self.state is ReplicaState.READY
+        return self.state is ReplicaState.READY and not self.spent
 
     @property
     def alive(self) -> bool:
@@ -126,6 +131,7 @@ class Replica:
         """Calls are on their way to it."""
         self.held.setdefault(key, set()).update(items)
         self.in_flight += count
+        self.spent = self.once
         self.batches.setdefault(key, deque()).append(Batch(count, now_us, why))
 
     def release(self, key: CallKey, items: Iterable[int]) -> int:

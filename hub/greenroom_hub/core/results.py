@@ -15,6 +15,7 @@ from greenroom_hub.core.events import Heard, ResultsCame, Unsendable
 from greenroom_hub.core.placement import deepen
 from greenroom_hub.core.replica import Entry, Replica
 from greenroom_hub.core.run import Run
+from greenroom_hub.core.scaling import drain
 from greenroom_hub.core.sessions import on_bye, settle_awaited
 from greenroom_hub.core.state import State
 from greenroom_hub.core.submissions import advance, enqueue, fail_waiting
@@ -129,6 +130,8 @@ def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any
 
 
 def _after_load_change(state: State, replica: Replica) -> None:
+    if replica.spent and not replica.in_flight:
+        drain(state, replica, "it was there for one call")
     pool = state.pools.get(replica.pool)
     if pool is not None:
         pool.note_idle(replica)

@@ -7,7 +7,7 @@ from typing import Final
 from greenroom_core.failure import Cause, Failure
 from greenroom_hub.core.commands import SendDrain, StartReplica, StopReplica
 from greenroom_hub.core.pool import Pool
-from greenroom_hub.core.pools import EXTERNAL, launcher_of
+from greenroom_hub.core.pools import EXTERNAL, launcher_of, one_call_each
 from greenroom_hub.core.replica import Replica, ReplicaState
 from greenroom_hub.core.state import State
 from greenroom_hub.core.submissions import fail_waiting, notice
@@ -114,6 +114,7 @@ def _start(state: State, pool: Pool) -> bool:
     index = pool.free_index()
     generation = (state.epoch << 20) + state.starts
     replica = Replica(f"{pool.key}-r{index + 1}", pool.key, index, generation, pool.slots)
+    replica.once = one_call_each(state, pool.environment)
     replica.launched_ms = state.now.mono_ms
     replica.deadline_ms = state.now.mono_ms + state.settings.launch_ms
     pool.replicas[replica.id] = state.replicas[replica.id] = replica

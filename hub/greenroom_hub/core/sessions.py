@@ -8,6 +8,7 @@ from greenroom_core.mapping import HELD, READY
 from greenroom_hub.core.commands import SendCancel, StopReplica, Welcome
 from greenroom_hub.core.events import Adopted, LaunchFailed, LinkLost, ReplicaConnected, ReplicaExited
 from greenroom_hub.core.pool import Pool
+from greenroom_hub.core.pools import one_call_each
 from greenroom_hub.core.replica import Entry, Replica, ReplicaState
 from greenroom_hub.core.state import State
 from greenroom_hub.core.submissions import advance
@@ -120,6 +121,8 @@ def _known_from_before(state: State, hello: Hello, pool: Pool) -> Replica:
         told = str(hello.facts.get("gpus") or "")
         state.ledger.take(replica.id, pool.asks, tuple(filter(None, told.split(","))))
     replica.recorded = state.recorded.get((hello.replica, hello.generation), 0)
+    replica.once = one_call_each(state, pool.environment) and not external
+    replica.spent = replica.once and replica.recorded > 0
     return replica
 
 
