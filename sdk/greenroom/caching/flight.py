@@ -26,11 +26,12 @@ class Flight:
     """One load under way."""
 
     __slots__ = (
-        "_done",
         "_futures",
+        "_latch",
         "address",
         "blocked_on",
         "calls",
+        "done",
         "entry",
         "group",
         "name",
@@ -63,13 +64,11 @@ class Flight:
         """Loads inside this one, and what they took."""
         self.void = False
         """Set when the cache was cleared meanwhile: the result is given to who waits, and not kept."""
-        self._done = threading.Event()
-        self._futures: list[Future[None]] = []
-
-    @property
-    def done(self) -> bool:
+        self.done = False
         """Whether it has ended, well or not."""
-        return self._done.is_set()
+        self._latch = threading.Lock()  # Held until then. An event would cost more than all else here.
+        self._latch.acquire()
+        self._futures: list[Future[None]] = []
 
     def join(self) -> tuple[Flight, ...]:
         """Be about to wait; gives what `leave` needs. The store's lock must be held, so that no two join at once.
@@ -99,9 +98,12 @@ class Flight:
 
     def wait(self, patience: float, tell: Callable[[Flight], None]) -> None:
         """Wait in a thread; `tell` is called when it takes long."""
-        while not self._done.wait(patience):
-            tell(self)
-            patience *= 3
+        while not self.done:
+            if self._latch.acquire(timeout=patience):
+                self._latch.release()  # For the next who waits.
+            elif not self.done:  # Else a signal came between those two lines in another thread that waited.
+                tell(self)
+                patience *= 3
 
     async def wait_async(self, patience: float, tell: Callable[[Flight], None]) -> None:
         """Wait in a coroutine, of whatever event loop; `tell` is called when it takes long."""
@@ -110,7 +112,7 @@ class Flight:
 
         future: Future[None] = Future()
         self._futures.append(future)
-        if self._done.is_set():
+        if self.done:
             self.land()  # It ended before it could know of this one.
         try:
             waiting = asyncio.wrap_future(future)
@@ -122,7 +124,9 @@ class Flight:
 
     def land(self) -> None:
         """Wake all who wait."""
-        self._done.set()
+        if not self.done:
+            self.done = True
+            self._latch.release()
         for future in list(self._futures):
             try:
                 future.set_result(None)

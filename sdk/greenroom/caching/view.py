@@ -76,13 +76,14 @@ class View:
 class Ask:
     """One wish for a value: the arguments, and the key that they make."""
 
-    __slots__ = ("_marks", "args", "bound", "key", "kwargs", "view", "void")
+    __slots__ = ("_marks", "_preview", "args", "bound", "key", "kwargs", "view", "void")
 
     def __init__(self, view: View, key: Any, bound: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.view, self.key, self.bound, self.args, self.kwargs = view, key, bound, args, kwargs
         self.void = False
         """Set when the key turned out to be one that no later call can have."""
         self._marks: dict[str, Any] = {}
+        self._preview = ""
 
     def values(self) -> tuple[Any, ...]:
         """The values that count, in the order of `view.names`."""
@@ -94,6 +95,8 @@ class Ask:
 
     def preview(self) -> str:
         """`state=3`: the arguments, and what is short of what the loader closes over."""
+        if self._preview:
+            return self._preview
         from greenroom.caching.binding import preview
 
         names, values = self.view.names, self.values()
@@ -103,7 +106,8 @@ class Ask:
                 pair for at, pair in enumerate(zip(names, values, strict=True)) if at < shown or type(pair[1]) in ATOMS
             ]
             names, values = tuple(name for name, _ in pairs), tuple(value for _, value in pairs)
-        return preview(names, values)
+        self._preview = preview(names, values)
+        return self._preview
 
     def run(self) -> Any:
         """Run the loader."""

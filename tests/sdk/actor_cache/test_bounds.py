@@ -51,7 +51,7 @@ class TestMaxEntries:
         assert [["b"]] == held
 
     @pytest.mark.usefixtures("store")
-    def test_a_hundred_thousand_keys_through_a_thousand_places(self):
+    def test_many_keys_through_a_thousand_places(self):
         """
         Memory stays flat, and every entry that went was told of once.
         """
@@ -65,11 +65,11 @@ class TestMaxEntries:
             load(n)
         gc.collect()
         before = len(gc.get_objects())
-        for n in range(2_000, 100_000):
+        for n in range(2_000, 20_000):
             load(n)
         gc.collect()
 
-        assert list(range(99_000)) == gone
+        assert list(range(19_000)) == gone
         assert 1000 == load.cache_info().currsize
         assert len(gc.get_objects()) - before < 500
 

@@ -5,7 +5,6 @@ import dataclasses
 import datetime
 import decimal
 import enum
-import gc
 import os
 import pathlib
 import subprocess
@@ -371,7 +370,6 @@ class TestIdentity:
             found = load(Client())
             assert found not in seen
             seen.add(found)
-            gc.collect()
 
     def test_two_classes_of_one_name_are_two(self):
         """
