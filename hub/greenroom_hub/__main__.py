@@ -37,6 +37,7 @@ def main() -> None:
 @click.option("--host", default=None, help="Where to listen; 127.0.0.1 unless told otherwise.")
 @click.option("--port", type=int, default=None, help="0 (the default) lets the system choose.")
 @click.option("--local", is_flag=True, default=None, help="A person's own hub: cut requests to this machine.")
+@click.option("--owner", type=int, default=None, help="End when this process has ended, state and all.")
 @click.option("--capacity", default=None, help="cpu=8,mem=32Gi,gpu=1: what replicas may use together.")
 @click.option("--allow-remote", is_flag=True, default=None, help="Listen beyond loopback without TLS of its own.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), default=None, help="PEM chain: speak TLS on the port.")

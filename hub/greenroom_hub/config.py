@@ -53,6 +53,8 @@ class HubConfig(BaseSettings):
     minutes, and it ends when nothing has used it for `idle_exit_s`."""
     ttl_s: float = Field(default=90.0, gt=0)
     """Seconds that an unused environment without a `ttl_seconds` of its own stays; 900 on a local hub."""
+    owner: int = Field(default=0, ge=0)
+    """The process for which a hub was started that shall not outlive it (`--hub ephemeral`); 0 for none."""
     idle_exit_s: float = Field(default=3600.0, gt=0)
     """Seconds after which a local hub without executions and replicas ends."""
     grace_s: float = Field(default=10.0, gt=0)

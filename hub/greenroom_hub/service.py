@@ -106,6 +106,8 @@ class Service:
         self._write_record()
         if self.config.local:
             parts.tasks.start(self._end_when_unused(parts), "idle exit")
+        if self.config.owner:
+            parts.tasks.start(self._end_with_owner(self.config.owner), "end with its owner")
         log.info("hub serves", url=self.url, state=str(state_folder), epoch=parts.state.epoch)
 
     def _build(self, folder: Path) -> _Parts:
@@ -240,6 +242,14 @@ class Service:
         log.error("the hub ends, because its log cannot be written; start it again when that is mended", why=why)
         self.stopping.set()
 
+    async def _end_with_owner(self, pid: int) -> None:
+        """A command that was killed could not stop its hub itself: nothing of it stays."""
+        while _runs(pid):
+            await asyncio.sleep(1.0)
+        log.info("the command that started this hub has ended", pid=pid)
+        self.purge = True
+        self.stopping.set()
+
     async def _end_when_unused(self, parts: _Parts) -> None:
         while True:
             await asyncio.sleep(min(30.0, self.config.idle_exit_s / 4))
@@ -274,6 +284,16 @@ class Service:
         self._parts = None
         if self.purge:
             shutil.rmtree(self.config.state, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # Somebody else's process: the number was used again; the idle limit ends the hub then.
+    return True
 
 
 def _recorded(row: Row) -> Recorded:

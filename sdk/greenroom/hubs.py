@@ -421,7 +421,7 @@ def start_ephemeral(say: Say = lambda line: None) -> Hub:
     state = StateFolder(tempfile.mkdtemp(prefix="greenroom-"))
     say("starting a hub for this command")
     try:
-        record = _start(state)
+        record = _start(state, "--owner", str(os.getpid()))
     except BaseException:
         purge(state)
         raise
