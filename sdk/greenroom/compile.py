@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from greenroom import containers, secrets
 from greenroom.building import Builder, Compiled, Entities
@@ -48,6 +48,10 @@ class CompiledProgram:
     tasks: Mapping[str, Task[Any, Any]] = field(default_factory=dict)
     """The tasks themselves, by their keys in the program."""
     plans: Mapping[str, LaunchPlan] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Of its executions, as the workflow's or the plan's options say."""
+    refreshes: bool = False
+    """Whether cached results are made anew, as the plan says."""
 
     @cached_property
     def packed(self) -> bytes:
@@ -102,7 +106,7 @@ def program_of(
         cwd=bundle.cwd() if bundle is not None else "",
         alias=alias,
         interpreter=interpreter,
-        interface=entity.interface.describe(),
+        interface={**entity.interface.describe(), **_docs(getattr(entity, "docs", None))},
     )
     fixed = entity.fixed_inputs if isinstance(entity, LaunchPlan) else {}
     return CompiledProgram(
@@ -110,9 +114,11 @@ def program_of(
         interface=entity.interface,
         fixed=_encoded_inputs(entity.workflow, fixed, store) if fixed else {},
         secrets=_secrets(tasks.values()),
-        notes=tuple(_notes(tasks.values())),
+        notes=(*_notes(tasks.values()), *_notes_of_plans((*plans.values(), entity))),
         tasks=tasks,
         plans=plans,
+        labels=_labels(entity),
+        refreshes=isinstance(entity, LaunchPlan) and bool(entity.properties.get("overwrite_cache")),
     )
 
 
@@ -141,6 +147,9 @@ def submission_of(
         TypeMismatch: An input does not fit its annotation.
     """
     values = encode_inputs(compiled.program.entity, compiled.interface, args, inputs or {}, store)
+    options["labels"] = {**compiled.labels, **options.get("labels", {})}
+    if compiled.refreshes and options.get("cached_results", core.CachedResults.USE) is core.CachedResults.USE:
+        options["cached_results"] = core.CachedResults.REFRESH
     return core.Submission(
         program=compiled.digest,
         inputs={**values, **compiled.fixed},
@@ -283,6 +292,7 @@ def _carried(task: Task[Any, Any]) -> dict[str, Any]:
         "untyped": options.untyped,
         "labels": dict(options.labels),
         "annotations": dict(options.annotations),
+        **_docs(options.docs),
     }
     return {name: value for name, value in told.items() if value}
 
@@ -350,6 +360,30 @@ def _encoded_inputs(workflow: WorkflowBase, values: Mapping[str, object], store:
 
 def _secrets(tasks: Any) -> tuple[Secret, ...]:
     return tuple(dict.fromkeys(secret for task in tasks for secret in task.options.container.secrets))
+
+
+def _docs(docs: object) -> dict[str, str]:
+    """A description as text, whatever object holds it."""
+    text = docs if isinstance(docs, str) else getattr(docs, "short_description", None)
+    return {"docs": str(text)} if text else {}
+
+
+def _labels(entity: Any) -> dict[str, str]:
+    """Labels from a workflow's or a plan's options: a dict, or an object with `values` as Flyte's `Labels`."""
+    options = entity.properties if isinstance(entity, LaunchPlan) else getattr(entity, "default_options", None)
+    labels = options.get("labels") if isinstance(options, Mapping) else getattr(options, "labels", None)
+    values = labels if isinstance(labels, Mapping) else getattr(labels, "values", None)
+    return {str(name): str(value) for name, value in values.items()} if isinstance(values, Mapping) else {}
+
+
+_WITHOUT_EFFECT: Final = ("max_parallelism", "security_context", "auth_role", "raw_output_data_config", "annotations")
+
+
+def _notes_of_plans(entities: Any) -> Iterator[str]:
+    for plan in dict.fromkeys(entity for entity in entities if isinstance(entity, LaunchPlan)):
+        for name in _WITHOUT_EFFECT:
+            if name in plan.properties:
+                yield f"launch plan {plan.name}: {name}= has no effect here"
 
 
 def _notes(tasks: Any) -> Iterator[str]:

@@ -10,6 +10,7 @@ import heapq
 import itertools
 import os
 import time
+from _thread import RLock
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
@@ -47,11 +48,14 @@ def store() -> LocalBlobs:
     """Where this process keeps large values and files of its runs; removed when it ends."""
     global _store
     if _store is None or _store_owner != os.getpid():
-        _store = _new_store()
+        with _making:
+            if _store is None or _store_owner != os.getpid():
+                _store = _new_store()
     return _store
 
 
 _store_owner = 0
+_making = RLock()
 
 
 def _new_store() -> LocalBlobs:

@@ -192,8 +192,18 @@ class MapTask(Generic[R]):
 
         return call_map(self, args, kwargs)
 
+    def __reduce__(self) -> Any:
+        figures = (self.concurrency, self.min_successes, self.min_success_ratio, self.metadata)
+        return (_restored, (self.target, self.bound, *figures))
+
     def __repr__(self) -> str:
         return f"<map of {self.target.name}>"
+
+
+def _restored(target: Any, bound: Any, concurrency: Any, successes: Any, ratio: Any, metadata: Any) -> MapTask[Any]:
+    made = MapTask[Any](target, bound, concurrency=concurrency, min_successes=successes, min_success_ratio=ratio)
+    made.metadata = dict(metadata)
+    return made
 
 
 def _check_lengths(inputs: Mapping[str, Wire], over: Sequence[str], name: str, line: str) -> None:

@@ -120,7 +120,7 @@ class Retry:
             backoff=seconds(self.backoff, "Retry(backoff=)", zero=True),
             max_backoff=seconds(self.max_backoff, "Retry(max_backoff=)", zero=True),
             jitter=float(self.jitter),
-            on=tuple(cls.__name__ for cls in self._classes),
+            on=tuple(dict.fromkeys(name for cls in self._classes for name in (cls.__name__, cls.__qualname__))),
             recoverable_only=recoverable_only,
         )
 
@@ -229,10 +229,8 @@ def read_options(
     """
     _check_names(who, given, environment)
     told = {**_GIVEN, **given}
-    if environment is not None:
-        container, notes = Container.of(environment), _without_effect(environment, told)
-    else:
-        container, notes = _container(who, told), ()
+    notes = _without_effect(environment, told)
+    container = Container.of(environment) if environment is not None else _container(who, told)
     return Options(
         environment=environment,
         container=container,
@@ -290,10 +288,15 @@ def _container(who: str, told: Mapping[str, Any]) -> Container:
     )
 
 
-def _without_effect(environment: ActorEnvironment, told: Mapping[str, Any]) -> tuple[str, ...]:
-    remedy = f"a replica is shared by all tasks of {environment.name!r}: set it there"
-    names = ("resources", "shared_memory", "pod_template_name")
-    return tuple(f"{name}={told[name]!r} has no effect on an actor task; {remedy}" for name in names if told[name])
+def _without_effect(environment: ActorEnvironment | None, told: Mapping[str, Any]) -> tuple[str, ...]:
+    notes = []
+    if told["task_resolver"] is not None:
+        notes.append("task_resolver= has no effect: replicas find functions by their modules and names")
+    if environment is not None:
+        remedy = f"a replica is shared by all tasks of {environment.name!r}: set it there"
+        names = ("resources", "shared_memory", "pod_template_name")
+        notes += [f"{name}={told[name]!r} has no effect on an actor task; {remedy}" for name in names if told[name]]
+    return tuple(notes)
 
 
 def _mode(who: str, given: Any) -> Mode:

@@ -90,6 +90,12 @@ class WorkflowBase:
             from greenroom.synthetic import replaced_by
 
             return replaced_by(self, self._stand_in).node(builder, args, kwargs, line)
+        graph = self.compiled.graph
+        if graph.on_failure is not None or graph.policy is not FailurePolicy.FAIL_IMMEDIATELY:
+            # A graph has one handler and one policy: a workflow with its own runs as an execution of its own.
+            from greenroom.launch_plan import LaunchPlan
+
+            return LaunchPlan.get_default_launch_plan(None, self).node(builder, args, kwargs, line)
         given = arguments(self.short_name, self.interface, args, kwargs, line)
         inputs = wires(builder, f"workflow {self.name!r}", self.interface, given, line)
         draft = Draft(
@@ -338,6 +344,10 @@ def workflow(
     def decorate(function: Callable[..., Any]) -> Workflow[..., Any]:
         if isinstance(function, WorkflowBase):
             raise WrongPlace(f"@workflow around {function!r}", "decorate the function once")
+        if inspect.iscoroutinefunction(function):
+            raise BadArgument(
+                "workflow", "the decorated object", function, "a plain function; async bodies are @eager's"
+            )
         return Workflow(
             function,
             failure_policy=policy,

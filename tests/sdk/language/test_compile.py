@@ -34,7 +34,7 @@ from greenroom.types import codec_for
 from greenroom.workflow import workflow
 from greenroom_core.fragments import Fragment
 from greenroom_core.graph import NodeKind
-from greenroom_core.program import Mode, Program, program_digest
+from greenroom_core.program import CachedResults, Mode, Program, program_digest
 from greenroom_core.values import pack
 
 actor = ActorEnvironment("compiled", replica_count=3, requests=Resources(cpu=1))
@@ -512,3 +512,71 @@ class TestReferred:
 @dynamic
 def recursive(n: int) -> int:
     return recursive(n=n - 1) if n else 0
+
+
+class TestOptions:
+    def test_labels_of_workflows_and_plans(self):
+        """
+        Labels from a workflow's options or a plan's stand on its executions; what the submitter says comes first.
+        """
+
+        class Labels:
+            values = {"team": "ml"}
+
+        @workflow(default_options={"labels": {"a": "1", "b": "1"}})
+        def labelled(n: int) -> int:
+            return inc(n=n)
+
+        by_plan = LaunchPlan.create("test_compile.labelled", labelled, labels=Labels())
+
+        assert submission_of(compiled(labelled), (1,), store=store(), labels={"b": "2"}).labels == {"a": "1", "b": "2"}
+        assert submission_of(compiled(by_plan), (1,), store=store()).labels == {"team": "ml"}
+
+    def test_a_plan_may_refresh_cached_results(self):
+        """
+        `overwrite_cache` of a plan makes cached results anew, unless the submitter says otherwise.
+        """
+        made = compiled(LaunchPlan.create("test_compile.refreshing", sub, overwrite_cache=True))
+
+        assert submission_of(made, (1,), store=store()).cached_results is CachedResults.REFRESH
+        off = submission_of(made, (1,), store=store(), cached_results=CachedResults.OFF)
+        assert off.cached_results is CachedResults.OFF
+
+    def test_what_has_no_effect_is_told(self):
+        """
+        Properties that mean nothing here are named.
+        """
+        made = compiled(LaunchPlan.create("test_compile.noted", sub, max_parallelism=3))
+
+        assert made.notes == ("launch plan test_compile.noted: max_parallelism= has no effect here",)
+
+    def test_descriptions(self):
+        """
+        A description travels, as text or from an object.
+        """
+
+        class Documentation:
+            short_description = "what it does"
+
+        @task(docs=Documentation())
+        def told(n: int) -> int:
+            return n
+
+        @workflow(docs="all of it")
+        def wf(n: int) -> int:
+            return told(n=n)
+
+        program = compiled(wf).program
+
+        assert (program.interface["docs"], program.tasks[told.key].options["docs"]) == ("all of it", "what it does")
+
+    def test_maps_are_pickled_after_runs(self):
+        """
+        A map that ran here can travel in a function.
+        """
+        mapped = gmap(inc, concurrency=2)
+        mapped(n=[1])
+
+        again = pickle.loads(pickle.dumps(mapped))
+
+        assert (again.target, again.concurrency) == (inc, 2) and again(n=[1]) == [2]

@@ -475,6 +475,58 @@ class TestHandlers:
                 return inc(n=n)
 
 
+class TestSubWorkflowsOfTheirOwn:
+    def test_a_handler_of_a_sub_workflow_runs(self):
+        """
+        A workflow with a handler of its own handles its failures wherever it is called.
+        """
+
+        @task
+        def clean(n: int) -> None:
+            seen.append(("cleaned", n))
+
+        @task
+        def fails(n: int) -> int:
+            raise ValueError("broken")
+
+        @workflow(on_failure=clean)
+        def inner(n: int) -> int:
+            return fails(n=n)
+
+        @workflow
+        def outer(n: int) -> int:
+            return inc(n=inner(n=n))
+
+        with pytest.raises(ValueError, match="broken"):
+            outer(n=4)
+
+        assert seen == [("cleaned", 4)]
+
+    def test_a_policy_of_a_sub_workflow_holds_within_it(self):
+        """
+        What a sub-workflow can still run after a failure runs, though its parent gives up.
+        """
+
+        @task
+        def fails() -> None:
+            raise ValueError("broken")
+
+        @workflow(failure_policy=WorkflowFailurePolicy.FAIL_AFTER_EXECUTABLE_NODES_COMPLETE)
+        def inner() -> None:
+            fails()
+            note(n=1)
+
+        @workflow
+        def outer() -> None:
+            inner()
+            note(n=2)
+
+        with pytest.raises(ValueError, match="broken"):
+            outer()
+
+        assert seen == [1]
+
+
 class TestCachedResults:
     def test_a_call_is_not_repeated(self):
         """

@@ -394,6 +394,16 @@ class TestDefinitions:
             def wf() -> str:
                 return inc(n=1)
 
+    def test_a_workflow_that_is_async(self):
+        """
+        A workflow's body awaits nothing: that is what eager tasks are for.
+        """
+        with pytest.raises(DefinitionError, match="@eager"):
+
+            @workflow
+            async def wf(n: int) -> int:
+                return n
+
     def test_a_task_that_is_no_function(self):
         """
         Only functions can be tasks.
