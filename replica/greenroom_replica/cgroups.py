@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from functools import cache
 from typing import Final
 
@@ -90,25 +89,42 @@ class ControlGroup:
             return int(counts.get("oom_kill", 0)) > 0
         return False
 
-    def remove(self, patience: float = 0.0) -> None:
-        """Remove the groups, once what was in them has ended."""
-        deadline = time.monotonic() + patience
+    def remove(self) -> None:
+        """Remove the groups, if what was in them has ended; otherwise the zygote does, once it has."""
         for folder in self._folders.values():
-            while True:
-                try:
-                    os.rmdir(folder)
-                except FileNotFoundError:
-                    break
-                except OSError:
-                    if time.monotonic() < deadline:
-                        time.sleep(0.005)
-                        continue
-                    _left.add(folder)
-                break
-        for folder in list(_left):
             with contextlib.suppress(OSError):
                 os.rmdir(folder)
-                _left.discard(folder)
+
+
+def group_name(replica: str, runner: int) -> str:
+    """What a runner's groups are called."""
+    return f"{_PREFIX}{replica}.{runner}"
+
+
+def remove_left(replica: str | None = None) -> bool:
+    """Remove groups that nobody is in any more: a replica's, or those of all replicas that ever were.
+
+    Returns:
+        Whether none is left.
+    """
+    prefix = _PREFIX if replica is None else f"{_PREFIX}{replica}."
+    is_clean = True
+    for home in set(_homes().values()):
+        try:
+            names = [name for name in os.listdir(home) if name.startswith(prefix)]
+        except OSError:
+            continue
+        for name in names:
+            try:
+                os.rmdir(f"{home}/{name}")
+            except FileNotFoundError:
+                continue
+            except OSError:  # Something in it is still ending, or lives.
+                is_clean = False
+    return is_clean
+
+
+_PREFIX: Final = "greenroom-"
 
 
 def own_oom_kills() -> int:
@@ -141,10 +157,6 @@ def _own_folders() -> list[str]:
     if "" in paths:
         found += [f"{_ROOT}{paths['']}", _ROOT]
     return [folder.rstrip("/") for folder in found]
-
-
-_left: Final[set[str]] = set()
-"""Groups that could not be removed yet: something in them was still ending."""
 
 
 def _limit(folder: str, controller: str, limit: int) -> bool:

@@ -90,6 +90,7 @@ class Connection:
         self._wake = asyncio.Event()
         self._heard_at = 0.0
         self.is_open = False
+        self._link: ClientConnection | None = None
         self._closing = False
 
     def send(self, message: Message) -> None:
@@ -139,6 +140,7 @@ class Connection:
             return f"the hub cannot be reached: {fault}"
         finally:
             self.is_open = False
+            self._link = None
             self._queue.clear()
 
     def _dial(self) -> connect:
@@ -160,6 +162,7 @@ class Connection:
 
     async def _converse(self, link: ClientConnection) -> None:
         self.is_open = True
+        self._link = link
         self._heard_at = time.monotonic()
         self._queue[:] = self._talker.greeting()
         self._wake.set()
@@ -214,6 +217,8 @@ class Connection:
         while self.is_open and self._queue and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
         self._closing = True
+        if self._link is not None:
+            await self._link.close()
 
 
 def _told(status: int, body: bytes | bytearray) -> str:

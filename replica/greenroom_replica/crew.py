@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgpack
 
 from greenroom_core.failure import Failure
-from greenroom_protocol.calls import Definition
+from greenroom_protocol.calls import Definition, Status
 from greenroom_protocol.frames import Assign, Cache, Log, Lost, Returned, Started
 from greenroom_replica import endings, procfs
 from greenroom_replica.config import ReplicaConfig, Timings
 from greenroom_replica.core import talk
-from greenroom_replica.core.outcomes import Built, Part, build, by_node, parts_of
+from greenroom_replica.core.outcomes import Built, Part, build, by_node, failed, parts_of
 from greenroom_replica.core.page import Harvest
 from greenroom_replica.core.slots import Batch, Held, Pace, Queue
 from greenroom_replica.forks import Forks
@@ -25,6 +25,9 @@ from greenroom_replica.shipping import Shipping
 from greenroom_replica.stops import Stops
 from greenroom_replica.warmth import Warmth
 from greenroom_replica.watch import Watch
+
+SMALLEST: Final = 16 << 20
+"""Bytes without which a runner cannot even start: a memory limit below is an error, and no reason to start and kill."""
 
 
 class Port(Protocol):
@@ -124,7 +127,13 @@ class Crew:
 
     def add(self, assign: Assign) -> None:
         """Take calls of a known definition."""
-        self.queue.add(Batch(assign, self._specs[assign.definition]))
+        batch = Batch(assign, self._specs[assign.definition])
+        limit = self.config.memory_limit
+        if limit is not None and limit < SMALLEST:
+            failure, now = endings.too_small(limit, SMALLEST), time.time_ns() // 1000
+            self.port.outcomes(failed(batch, list(range(batch.size)), failure, Status.FAILED, now))
+            return
+        self.queue.add(batch)
         self.dispatch()
 
     def dispatch(self) -> None:
@@ -316,7 +325,7 @@ class Crew:
     def figures(self) -> dict[str, Any]:
         """What a replica reports of itself."""
         pids = [handle.pid for handle in self.roster if handle.pid]
-        return {
+        figures: dict[str, Any] = {
             "rss": sum(procfs.rss(pid) for pid in pids),
             "cpu_s": round(sum(procfs.cpu_seconds(pid) for pid in pids), 1),
             "calls": self.calls,
@@ -324,6 +333,13 @@ class Crew:
             "runners": len(pids),
             "entries": len(self.warmth.entries),
         }
+        limit, warm = self.config.max_memory, self.roster.warm
+        if limit is not None and warm is not None and warm.first_rss >= limit:
+            figures["config_error"] = (
+                f"max_memory={limit >> 20} MiB is less than the {warm.first_rss >> 20} MiB of a runner that has done "
+                "nothing yet: it is passed over"
+            )
+        return figures
 
     def past_memory(self) -> str | None:
         """Whether the warm runner has grown beyond `max_memory`; a limit below a new runner's size never counts."""

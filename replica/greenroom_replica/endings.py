@@ -132,6 +132,17 @@ def out_of_memory(limit: int | None, peak: int) -> Failure:
     )
 
 
+def too_small(limit: int, least: int) -> Failure:
+    """A replica whose memory limit no runner fits in."""
+    return Failure(
+        Cause.INFRASTRUCTURE,
+        "LimitTooSmall",
+        f"the memory limit of {limit // _MIB} MiB is below the {least // _MIB} MiB that an idle runner takes; "
+        "raise limits=Resources(mem=...)",
+        details={"limit": limit, "least": least},
+    )
+
+
 def too_many_processes(limit: int, found: int) -> Failure:
     """A call that made more processes than its replica may have."""
     return Failure(

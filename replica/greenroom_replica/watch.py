@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from greenroom_protocol.frames import Started
 from greenroom_replica import endings, procfs
-from greenroom_replica.cgroups import ControlGroup, own_oom_kills
+from greenroom_replica.cgroups import ControlGroup, group_name, own_oom_kills
 from greenroom_replica.core.ladder import Step, Stopping, Why
 from greenroom_replica.core.page import ASKED, CURRENT, HEAD, TAIL, Phase
 from greenroom_replica.core.slots import Held
@@ -199,7 +199,7 @@ class Watch:
         """A runner has a pid: its limits are set."""
         config = self._crew.config
         if config.cgroups and (config.memory_limit or config.pids_limit):
-            name = f"greenroom-{config.replica}-{handle.number}"
+            name = group_name(config.replica, handle.number)
             group = ControlGroup.make(name, config.memory_limit, config.pids_limit)
             if group is not None and group.add(handle.pid):
                 self._groups[handle.number] = group

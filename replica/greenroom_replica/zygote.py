@@ -38,7 +38,7 @@ from greenroom_protocol.zygote import (
     ZygoteFault,
     ZygoteTalk,
 )
-from greenroom_replica import system
+from greenroom_replica import cgroups, system
 from greenroom_replica.births import run_nest
 from greenroom_replica.brood import Ended
 from greenroom_replica.core import talk
@@ -96,6 +96,8 @@ class Zygote:
         self.replicas: dict[tuple[str, int], Replica] = {}
         self.templates = Templates(self.loop)
         self._alone_since = time.monotonic()
+        self._left: set[str] = set()
+        """Replicas that have ended, and whose control groups may not be empty yet."""
         self.last_exit: Exited | None = None
         """How the last replica ended; a replica without a launcher ends as it did."""
         if listener is not None:
@@ -104,8 +106,10 @@ class Zygote:
 
     def run(self) -> None:
         """Serve until told to exit, or until nobody needs it any more."""
+        cgroups.remove_left()
         self.loop.run(self._on_end, self._on_turn)
         self.loop.close()
+        cgroups.remove_left()
 
     def stop(self) -> None:
         """End with the next turn."""
@@ -116,13 +120,15 @@ class Zygote:
         for replica in self.replicas.values():
             unsent = not replica.line.flush() or unsent
         now = time.monotonic()
-        if self._launchers or self.replicas:
+        if self._launchers or self.replicas or self._left:
             self._alone_since = now
         elif now - self._alone_since >= self._idle_after:
             self.stop()
             return 0.0
         self.templates.expire(now)
-        return 0.05 if unsent else max(0.05, min(60.0, self._alone_since + self._idle_after - now))
+        if self._left:
+            self._left = {name for name in self._left if not cgroups.remove_left(name)}
+        return 0.05 if unsent or self._left else max(0.05, min(60.0, self._alone_since + self._idle_after - now))
 
     # Launchers ------------------------------------------------------------------------------------------------------
 
@@ -227,6 +233,7 @@ class Zygote:
 
     def _replica_ended(self, replica: Replica, ended: Ended) -> None:
         self.templates.disown(replica.line)
+        self._left.add(replica.name)
         self.loop.forget(replica.line.sock)
         figures = {"cpu_s": ended.cpu_s, "max_rss": ended.max_rss, "age_s": time.monotonic() - replica.born}
         exited = Exited(replica.name, replica.generation, replica.pid, ended.code, figures)
