@@ -135,8 +135,7 @@ async def _open_far(endpoint: Endpoint) -> tuple[asyncio.StreamReader, asyncio.S
         return await asyncio.open_connection(sock=raw, limit=_PORTION)
     plain = await asyncio.to_thread(connect, endpoint, secured=False)
     plain.setblocking(False)
-    names = {"ssl": tls_context(), "server_hostname": endpoint.host}
-    return await asyncio.open_connection(sock=plain, limit=_PORTION, **names)
+    return await asyncio.open_connection(sock=plain, limit=_PORTION, ssl=tls_context(), server_hostname=endpoint.host)
 
 
 class AsyncLink:

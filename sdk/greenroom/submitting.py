@@ -118,21 +118,8 @@ class Workshop:
 
         bundle = self._bundle(entity, file)
         compiled = self._compile(entity, bundle, options, blobs)
-        submission = submission_of(
-            compiled,
-            args,
-            inputs,
-            store=blobs,
-            name=options.name,
-            by=_person(),
-            labels=dict(options.labels),
-            env={**(_shell() if hub.state is not None else {}), **options.env},
-            cached_results=CachedResults(options.cached_results),
-            priority=options.priority,
-            deadline=options.deadline,
-            strict=options.strict,
-            key=os.urandom(9).hex(),
-        )
+        wishes = _wishes(options, hub)
+        submission = submission_of(compiled, args, inputs, store=blobs, key=os.urandom(9).hex(), **wishes)
         return Prepared(
             submission=submission,
             program=compiled.packed,
@@ -189,6 +176,20 @@ class Workshop:
             env = {name: value for name, value in os.environ.items() if name.startswith(_STARTUP)}
             self._interpreter = Interpreter(key.executable, key.version, key.digest, env=env)
         return self._interpreter
+
+
+def _wishes(options: Options, hub: Hub) -> dict[str, Any]:
+    """What a submission says beside its program and inputs."""
+    return {
+        "name": options.name,
+        "by": _person(),
+        "labels": dict(options.labels),
+        "env": {**(_shell() if hub.state is not None else {}), **options.env},
+        "cached_results": CachedResults(options.cached_results),
+        "priority": options.priority,
+        "deadline": options.deadline,
+        "strict": options.strict,
+    }
 
 
 def upload(prepared: Prepared, blobs: BlobStore) -> None:
