@@ -78,6 +78,22 @@ class TestChildren:
 
         assert play.result() == {"o0": 7}
 
+    def test_a_second_end_changes_nothing(self):
+        """
+        A node has one outcome: an end that is told again is not another one.
+        """
+        play = self.play(task("a", x=out("c")), task("b"))
+        play.child_starts("c")
+        play.child_ends("c", o0=7)
+
+        play.child_ends("c", Outcome.FAILED)
+        play.succeeds("a", 1)
+        assert play.outcome is None
+        play.succeeds("b", 1)
+
+        assert play.outcomes_by_node() == {"c": "succeeded", "a": "succeeded", "b": "succeeded"}
+        play.replay()
+
     def test_a_cancel_reaches_a_child_that_runs(self):
         """
         The child is to be cancelled, and the parent waits for its end.
