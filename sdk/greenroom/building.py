@@ -157,10 +157,8 @@ class Draft:
 class Builder:
     """The graph of one workflow (or of one run of a dynamic task), while its body runs."""
 
-    def __init__(self, name: str, *, dynamic: bool = False) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.dynamic = dynamic
-        """Whether the inputs of the body are values: constants, not promises."""
         self.drafts: list[Draft] = []
         self.failure_handler: Draft | None = None
         self._ids: dict[str, int] = {}
@@ -212,7 +210,7 @@ class Builder:
             CycleFound: Nodes wait for each other.
             TwoDefinitions: Two different tasks, or plans, have one name.
         """
-        entities = Entities(self.name)
+        entities = Entities()
         nodes: list[Node] = []
         for draft in self.drafts:
             nodes.extend(self._nodes(draft, entities, interruptible))
@@ -377,8 +375,7 @@ def find_circle(waits: Mapping[str, tuple[str, ...]]) -> list[str]:
 class Entities:
     """The tasks and plans of one graph, by the names that nodes call them."""
 
-    def __init__(self, workflow: str) -> None:
-        self.workflow = workflow
+    def __init__(self) -> None:
         self.tasks: dict[str, Task[Any, Any]] = {}
         self.plans: dict[str, LaunchPlan] = {}
 
@@ -406,13 +403,6 @@ class Entities:
             self.add(task, line)
         for plan in compiled.plans.values():
             self.add(plan, line)
-
-
-def after_all(drafts: Iterable[Draft], later: Iterable[Draft]) -> None:
-    """Let every one of `later` wait for every one of `drafts`."""
-    for draft in drafts:
-        for other in later:
-            other.wait_for(draft)
 
 
 def resized(overrides: Overrides, **changes: Any) -> Overrides:

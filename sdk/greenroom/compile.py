@@ -108,6 +108,17 @@ def program_of(
         interpreter=interpreter,
         interface={**entity.interface.describe(), **_docs(getattr(entity, "docs", None))},
     )
+    return _with_rest(entity, program, tasks, plans, store)
+
+
+def _with_rest(
+    entity: Any,
+    program: core.Program,
+    tasks: Mapping[str, Task[Any, Any]],
+    plans: Mapping[str, LaunchPlan],
+    store: BlobStore,
+) -> CompiledProgram:
+    """A program with what its submitter needs beside it."""
     fixed = entity.fixed_inputs if isinstance(entity, LaunchPlan) else {}
     return CompiledProgram(
         program=program,
@@ -203,7 +214,7 @@ def _alone(entity: Task[Any, Any] | MapTask[Any] | WorkflowBase | LaunchPlan) ->
 
 def _reached(whole: Compiled) -> tuple[dict[str, Task[Any, Any]], dict[str, LaunchPlan]]:
     """Every task and plan that can be called, also by plans, and by tasks that call others while they run."""
-    entities = Entities("the program")
+    entities = Entities()
     entities.merge(whole, "")
     seen: set[str] = set()
     queue: list[Task[Any, Any] | LaunchPlan] = [*whole.tasks.values(), *whole.plans.values()]

@@ -50,7 +50,7 @@ def lay_out(entity: Task[Any, Any], inputs: Mapping[str, object]) -> Compiled:
     Raises:
         DefinitionError: The body misuses promises, or returns what it does not promise.
     """
-    builder = Builder(entity.name, dynamic=True)
+    builder = Builder(entity.name)
     with building.building(builder):
         returned = (entity._stand_in or entity.function)(**inputs)
         for draft in builder.drafts:

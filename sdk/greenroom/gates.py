@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from greenroom import building
 from greenroom.answers import expected
 from greenroom.building import Builder, Draft, Wire
-from greenroom.definition_errors import BadArgument, PromiseMisuse, WrongPlace
+from greenroom.definition_errors import BadArgument, WrongPlace
 from greenroom.inlining import Given
 from greenroom.lines import caller
 from greenroom.promises import Promise, outputs_of
@@ -55,7 +55,7 @@ def approve(upstream_item: Any, name: str, timeout: Seconds | None = None) -> An
         timeout: How long it waits; seconds or a timedelta. None for as long as the execution may.
 
     Raises:
-        PromiseMisuse: It is no single promise.
+        BadArgument: It is no single promise.
     """
     if not isinstance(upstream_item, Promise):
         if isinstance(upstream_item, tuple) and len(upstream_item) == 1 and isinstance(upstream_item[0], Promise):
@@ -95,6 +95,3 @@ def _builder(name: str, line: str) -> Builder:
     if builder is None:
         raise WrongPlace(f"gate {name!r} outside of a workflow", "call it in the body of a @workflow").at(line)
     return builder
-
-
-__all__ = ["PromiseMisuse", "approve", "sleep", "wait_for_input"]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.errors import AnnotationProblem
 from greenroom.lines import defined
-from greenroom.types import MISSING, Input, Interface, Output, TypeSpec, codec_for
+from greenroom.types import Input, Interface, Output, TypeSpec, codec_for
 
 if TYPE_CHECKING:
     from greenroom.blobs import BlobStore
@@ -132,17 +132,3 @@ def part_annotation(annotation: Any, step: str | int) -> Any:
 def _has_fields(kind: type) -> bool:
     marks = ("_fields", "__required_keys__", "model_fields")
     return dataclasses.is_dataclass(kind) or any(hasattr(kind, mark) for mark in marks)
-
-
-__all__ = [
-    "MISSING",
-    "GraphInterface",
-    "from_types",
-    "interface_of",
-    "mapped",
-    "named_tuple",
-    "output_types",
-    "part_annotation",
-    "tuple_name",
-    "with_defaults",
-]

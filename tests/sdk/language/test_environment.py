@@ -15,6 +15,7 @@ from greenroom.options import Cache, Retry
 from greenroom.pods import PodTemplate
 from greenroom.resources import Resources
 from greenroom.secrets import Secret
+from greenroom.task import ActorTask, task
 
 
 class TestDefinition:
@@ -394,3 +395,21 @@ class TestTask:
 
 def _noop(n: int) -> int:
     return n
+
+
+class TestFromTask:
+    def test_a_plain_task_becomes_an_actors(self):
+        """
+        `ActorTask.from_task` takes a plain task's container over into an environment of its own.
+        """
+
+        @task(requests=Resources(cpu=2), container_image="image:1", environment={"A": "1"}, retries=3)
+        def my_work(n: int) -> int:
+            return n
+
+        made = ActorTask.from_task(my_work, replica_count=4, ttl_seconds=120)
+
+        env = made.environment
+        assert (env.name, env.replica_count, env.ttl_seconds) == ("my-work", 4, 120)
+        assert (env.requests, env.container_image, env.environment) == (Resources(cpu=2), "image:1", {"A": "1"})
+        assert (made.options.isolation, made.options.retry.times, made(3)) == ("reset", 3, 3)

@@ -145,3 +145,16 @@ def test_is_the_container_unless_another_one_is_named(monkeypatch):
     assert spec.is_container()
     monkeypatch.setenv("GREENROOM_IMAGE", "other:1")
     assert not spec.is_container()
+
+
+def test_pins_what_is_installed_here():
+    """
+    `from_env` names this interpreter, and packages at the versions that are installed.
+    """
+    import msgpack
+
+    spec = ImageSpec.from_env(pinned_packages=["msgpack"], packages=["other"]).with_runtime_packages("late")
+
+    assert ["other", f"msgpack=={'.'.join(map(str, msgpack.version))}"] == spec.packages
+    assert requirements_of(spec)[-1] == "late" and notes_of(spec) == ()
+    assert spec.with_builder_options({"a": 1}).with_builder_options({"b": 2}).builder_options == {"a": 1, "b": 2}
