@@ -422,6 +422,41 @@ def test_an_ephemeral_hub_leaves_nothing(shell: Shell, tmp_path: Path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_killed_command_leaves_no_hub(shell: Shell, tmp_path: Path):
+    """
+    A hub of its own notices that its command is gone, and removes all that it had.
+    """
+    script = (
+        "import flow, os, greenroom\n"
+        "print(greenroom.Client('ephemeral').run(flow.double, n=2).result(), flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    environ = {**shell.environ, "TMPDIR": str(tmp_path)}
+    run = subprocess.run(
+        [sys.executable, "-c", script], cwd=shell.folder, env=environ, capture_output=True, text=True, timeout=60
+    )
+
+    deadline = time.monotonic() + 20
+    while list(tmp_path.glob("greenroom-*")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+    assert (run.returncode, run.stdout.splitlines()[-1]) == (-9, "4")
+    assert list(tmp_path.glob("greenroom-*")) == []
+
+
+def test_a_run_imports_little(shell: Shell):
+    """
+    Start-up is part of the product: no server, no click, no rich, no asyncio before the result is printed.
+    """
+    command = [sys.executable, "-X", "importtime", "-m", "greenroom.cli", "run", "flow.py", "wf"]
+    run = subprocess.run(command, cwd=shell.folder, env=shell.environ, capture_output=True, text=True, timeout=60)
+
+    imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines() if line.startswith("import time:")}
+    heavy = {"aiohttp", "asyncio", "click", "http.client", "logging", "pydantic", "rich", "subprocess", "websockets"}
+    assert run.stdout == "12\n"
+    assert imported & heavy == set()
+
+
 def test_what_is_not_there(shell: Shell):
     """
     Unknown executions and hubs are named, with exit codes 2 and 3.
