@@ -909,15 +909,23 @@ class TestSpeed:
         The common hit, on one small argument, goes the short way: the long one is not taken.
         """
         cache = make()
-        load_model(3)
+
+        @actor_cache
+        def other(path, rate=0.5, half=True, name=None):
+            if path is None:
+                return not_defined_yet  # noqa: F821
+            return [path]
+
+        load_model(3), other("a")
         monkeypatch.setattr(ReplicaCache, "get", None)
 
         cache.begin_call()
         found = [load_model(3), load_model(state=3), load_model(3, "small")]
+        assert other("a") is other("a", 0.5, half=True)
         rows = cache.end_call().rows()
 
         assert found[0] is found[1] is found[2]
-        assert [row["outcome"] for row in rows] == ["hit"]
+        assert [row["outcome"] for row in rows] == ["hit", "hit"]
 
 
 class TestRealMemory:

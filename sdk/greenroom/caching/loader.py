@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final
 
-from greenroom.caching import ATOMS, current, current_store
-from greenroom.caching.view import MISS, Ask, View, finder
+from greenroom.caching import current, current_store
+from greenroom.caching.view import MISS, Ask, View, finder, quick_key
 
 if TYPE_CHECKING:
     from greenroom.caching.binding import Bind
@@ -127,24 +127,14 @@ class Loader:
     def key_of_bound(self, view: View, bound: Any) -> Any:
         """The key that bound values make."""
         values = (bound,) if view.single else bound
-        roots = view.roots
-        quick: list[Any] = []
-        for value in values:
-            kind = type(value)
-            if kind in ATOMS and not (roots and kind is str and value.startswith(roots)):
-                quick.append(value)
-            elif kind is bool:
-                quick.append(_TRUE if value else _FALSE)
-            elif kind is float:
-                quick.append(("float", value.hex()))
-            else:
-                from greenroom.keys import key_of
+        key = quick_key(values, view.single, view.roots)
+        if key is MISS:
+            from greenroom.keys import key_of
 
-                key, identities = key_of(values, view.ports)
-                if identities and not self._warned:
-                    self._warn_identity(view, values, identities)
-                return key
-        return quick[0] if view.single else tuple(quick)
+            key, identities = key_of(values, view.ports)
+            if identities and not self._warned:
+                self._warn_identity(view, values, identities)
+        return key
 
     def _warn_unkeyable(self, fault: Exception) -> None:
         why = str(fault) if _is_unkeyable(fault) else f"an argument could not be looked at ({fault!r})"
@@ -185,6 +175,7 @@ class Loader:
     def resolve(self) -> View:
         """Look at everything anew."""
         from greenroom.caching.ports import KeyPorts
+        from greenroom.digest.spaces import MISSING
 
         store = current_store()
         digester = store.digester
@@ -197,7 +188,11 @@ class Loader:
         view.entries = view.group.entries
         view.ports = getattr(digester, "ports", None) or KeyPorts(digester)
         view.roots = digester.roots
-        view.guards = tuple((guard.names.get, guard.name, guard.value) for guard in digest.guards if guard.mark is None)
+        view.guards = tuple(
+            (guard.names.get, guard.name, MISS if guard.value is MISSING else guard.value)
+            for guard in digest.guards
+            if guard.mark is None
+        )
         view.marked = tuple(guard for guard in digest.guards if guard.mark is not None)
         view.depends = tuple(list(digest.parts)[:MAX_DEPENDS])
         view.epoch = current.epoch
@@ -308,16 +303,6 @@ def _remade(fn: Callable[..., Any], options: Mapping[str, Any]) -> Loader:
 
 
 _HARMLESS: Final = frozenset({int, float, str, bytes, bool, type(None), list, dict, tuple, set, FunctionType})
-
-
-class _Token:
-    """Stands for True or False in a key, since those are equal to 1 and 0."""
-
-    __slots__ = ()
-
-
-_TRUE: Final = _Token()
-_FALSE: Final = _Token()
 
 
 class _Held:

@@ -16,7 +16,34 @@ if TYPE_CHECKING:
     from greenroom.caching.store import Store
     from greenroom.digest import Digest
 
-_MISSING: Final = object()
+MISS: Any = object()
+"""What the quick way gives where the long way has to be taken; in guards, what a name has that is not there."""
+
+
+class _Token:
+    """Stands for True or False in a key, since those are equal to 1 and 0."""
+
+    __slots__ = ()
+
+
+_TRUE: Final = _Token()
+_FALSE: Final = _Token()
+
+
+def quick_key(values: tuple[Any, ...], single: bool, roots: tuple[str, ...]) -> Any:
+    """The key of small plain values; `MISS` where one has to be looked into."""
+    key: list[Any] = []
+    for value in values:
+        kind = type(value)
+        if kind in ATOMS and not (roots and kind is str and value.startswith(roots)):
+            key.append(value)
+        elif kind is bool:
+            key.append(_TRUE if value else _FALSE)
+        elif kind is float:
+            key.append(("float", value.hex()))
+        else:
+            return MISS
+    return key[0] if single else tuple(key)
 
 
 class View:
@@ -68,7 +95,7 @@ class View:
     def holds(self) -> bool:
         """Whether the code is still what the digest says."""
         for get, name, value in self.guards:
-            if get(name, _MISSING) is not value:
+            if get(name, MISS) is not value:
                 return False
         return not self.marked or all(guard.holds() for guard in self.marked)
 
@@ -159,9 +186,6 @@ class Ask:
         return {name: mark(value) for name, value in zip(self.view.names, self.values(), strict=True)}
 
 
-MISS: Any = object()
-
-
 def finder(loader: Loader) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
     """The quick way to an entry: no lock, no hashing of content. Gives `MISS` wherever the long way has to be taken.
 
@@ -180,7 +204,8 @@ def finder(loader: Loader) -> Callable[[tuple[Any, ...], dict[str, Any]], Any]:
         for value in (bound,) if view.single else bound:
             kind = type(value)
             if kind not in ATOMS or (roots and kind is str and value.startswith(roots)):
-                return MISS
+                bound = quick_key((bound,) if view.single else bound, view.single, roots)
+                break
         entry = view.entries.get(bound)
         if entry is None or not entry.plain or view.marked:
             return MISS
