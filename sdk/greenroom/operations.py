@@ -155,6 +155,13 @@ def post(path: str, data: Mapping[str, Any]) -> Operation[Any]:
     return json.loads(answer.body) if answer.body else None
 
 
+def delete(path: str) -> Operation[Any]:
+    """End what stands at a path of the API."""
+    answer = yield Request("DELETE", path)
+    _check(answer)
+    return json.loads(answer.body)
+
+
 def cancel(execution: str, reason: str) -> Operation[Any]:
     """Ask for an execution's end; returns as soon as the hub knows."""
     return (yield from post(path_to(execution, "cancel"), {"reason": reason}))

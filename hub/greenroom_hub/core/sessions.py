@@ -7,6 +7,7 @@ from greenroom_core.failure import Cause, Failure
 from greenroom_core.mapping import HELD, READY
 from greenroom_hub.core.commands import SendCancel, StopReplica, Welcome
 from greenroom_hub.core.events import Adopted, LaunchFailed, LinkLost, ReplicaConnected, ReplicaExited
+from greenroom_hub.core.joined import environment_of, home_of, tell_other_python, too_small
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.pools import one_call_each
 from greenroom_hub.core.replica import Entry, Replica, ReplicaState
@@ -47,10 +48,10 @@ def on_connected(state: State, event: ReplicaConnected) -> None:
         lose(state, replica, "it was started anew")
         replica = None
     if replica is None:
-        pool = _home_of(state, hello)
+        pool = home_of(state, hello)
         if pool is None:
             state.lobby[hello.replica] = event
-            state.say("replica waits for its environment", replica=hello.replica, environment=_environment(hello))
+            state.say("replica waits for its environment", replica=hello.replica, environment=environment_of(hello))
             return
         replica = _known_from_before(state, hello, pool)
     if replica.state is ReplicaState.STARTING:
@@ -67,6 +68,7 @@ def on_connected(state: State, event: ReplicaConnected) -> None:
     replica.awaited = {seq for seq in hello.unacked if seq > replica.recorded}
     _reconcile(state, replica, hello)
     settle_awaited(state, replica)
+    tell_other_python(state, state.pools[replica.pool], replica)
     state.pools[replica.pool].note_idle(replica)
     state.touch(replica.pool, replica.id)
 
@@ -75,32 +77,17 @@ def _unwelcome(state: State, hello: Hello) -> str | None:
     known = state.replicas.get(hello.replica)
     if known is not None and known.generation > hello.generation:
         return f"replica {hello.replica} was replaced: generation {hello.generation}, now {known.generation}"
-    if known is None and not hello.facts.get("external") and str(hello.facts.get("pool", "")) not in state.pools:
+    if known is None and hello.facts.get("external"):
+        return too_small(state, hello)
+    if known is None and str(hello.facts.get("pool", "")) not in state.pools:
         return f"no pool {hello.facts.get('pool')!r} is known here; the environment is gone"
     return None
-
-
-def _environment(hello: Hello) -> str:
-    return str(hello.facts.get("environment", ""))
-
-
-def _home_of(state: State, hello: Hello) -> Pool | None:
-    """The pool that a replica belongs to; one that joined by hand goes where its environment has work."""
-    if not hello.facts.get("external"):
-        return state.pools[str(hello.facts["pool"])]
-    project = str(hello.facts.get("project") or "")
-    meant = [
-        pool
-        for pool in state.pools.values()
-        if pool.environment.name == _environment(hello) and project in ("", pool.project)
-    ]
-    return max(meant, key=lambda pool: (bool(pool.queue), not pool.successor, bool(pool.wishes)), default=None)
 
 
 def admit_waiting(state: State) -> None:
     """Welcome those who joined for an environment that nothing had defined."""
     for event in list(state.lobby.values()):
-        if _home_of(state, event.hello) is not None:
+        if home_of(state, event.hello) is not None:
             del state.lobby[event.hello.replica]
             on_connected(state, event)
 

@@ -12,6 +12,7 @@ from greenroom_hub.core.state import State
 from greenroom_hub.edge.auth import CALLER
 from greenroom_hub.edge.errors import ApiError
 from greenroom_hub.edge.invites import BadInvite, Invite, Invites, Role
+from greenroom_protocol.version import PROTOCOL, VERSION
 
 Logs = Callable[[str, int], Awaitable[str | None]]
 """Gives the last lines of a replica and its generation."""
@@ -60,7 +61,10 @@ class Admin:
     async def me(self, request: web.Request) -> web.Response:
         """Who asks, and what that token allows."""
         caller = request[CALLER]
-        return web.json_response({"name": caller.name or None, "role": str(caller.role)})
+        told: dict[str, Any] = {"name": caller.name or None, "role": str(caller.role)}
+        if caller.role is Role.REPLICA:
+            told.update(environment=caller.environment or None, project=caller.project or None)
+        return web.json_response({**told, "version": VERSION, "protocol": PROTOCOL})
 
     async def logs(self, request: web.Request) -> web.Response:
         """The last lines that a replica's own processes wrote."""

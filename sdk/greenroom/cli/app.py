@@ -16,6 +16,7 @@ _COMMANDS: Final = {
     "outputs": ("greenroom.cli.results:outputs", "Print an execution's result, or copy its files."),
     "cancel": ("greenroom.cli.lists:cancel", "End an execution."),
     "replicas": ("greenroom.cli.lists:replicas", "List environments and their warm replicas."),
+    "replica": ("greenroom.cli.replica:replica", "Start a replica by hand, or read what one wrote."),
     "cache": ("greenroom.cli.lists:cache", "List entries of the actor cache."),
     "bundle": ("greenroom.cli.results:bundle", "List the files that travel with a program."),
     "clean": ("greenroom.cli.cleaning:clean", "Remove what old executions left on the disk."),
