@@ -130,10 +130,9 @@ class Work(NamedTuple):
     """What a run has to do next."""
 
     kind: str
-    """`call`, `child`, `gate` or `wait`."""
-    node: str = ""
+    """`call`, `child` or `gate`."""
+    node: str
     item: int = 0
-    seconds: float = 0.0
     plan: str = ""
     inputs: Mapping[str, Value] = {}
 
@@ -239,8 +238,10 @@ class LocalRun:
     def _gather(self) -> None:
         """Take what has become ready from the execution; nodes of a dynamic task stand in its place of the order."""
         execution = self.execution
-        for place, (name, run) in enumerate(islice(execution.nodes.items(), len(self._order), None), len(self._order)):
-            self._order[name] = (*self._order.get(run.owner, ()), place)
+        known = len(self._order)
+        if known != len(execution.nodes):
+            for place, (name, run) in enumerate(islice(execution.nodes.items(), known, None), known):
+                self._order[name] = (*self._order.get(run.owner, ()), place)
         for node in execution.started:
             self._add(Work("call", node))
         for node, plan, inputs in execution.children:
@@ -334,6 +335,8 @@ class LocalRun:
         value, called = fragment_here(compiled, store())
         self.tasks.update(called.tasks)
         self.plans.update(called.plans)
+        asked = (secret for task in called.tasks.values() for secret in task.options.container.secrets)
+        self.secrets = {**secrets.resolve(asked), **self.secrets}
         return value
 
     def fail(self, node: str, item: int, error: BaseException, cause: Cause) -> bytes:
