@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any, Final, TypeAlias
 
+from greenroom_core.program import Task
 from greenroom_core.values import Path, Value, ValueFault, access
 
 MAX_VALUES: Final = 4096
@@ -26,6 +27,12 @@ MAX_LOADERS: Final = 8
 
 WORTH_MS: Final = 2.0
 """A load that takes less is not worth a way around: about what a few round trips take."""
+
+ASKED: Final = "@affinity"
+"""Stands for a loader where a task says itself which calls belong together."""
+
+_ASKED_MS: Final = 1000.0
+"""What going elsewhere is taken to cost where nothing was measured."""
 
 EntryKey: TypeAlias = tuple[str, str]
 """(loader, key digest)."""
@@ -126,9 +133,17 @@ class Affinity:
         self.version = 0
         """Raised with each rule that changes: what was sorted by the old ones is sorted anew."""
 
-    def rules(self, task: str) -> Mapping[str, Rule]:
-        """Loaders of a task that are worth going where they are warm, with their rules."""
-        return self._rules.get(task, {})
+    def rules(self, task: Task) -> Mapping[str, Rule]:
+        """Loaders of a task that are worth going where they are warm, with their rules.
+
+        What the task itself says (`affinity=`) stands in for all that was learned.
+        """
+        learned = self._rules.get(task.name, {})
+        asked = task.options.get("affinity")
+        if not asked:
+            return learned
+        paths = tuple(InputPath(str(path[0]), tuple(path[1:])) for path in asked)
+        return {ASKED: Rule(paths, sum(rule.load_ms for rule in learned.values()) or _ASKED_MS)}
 
     def learn(self, task: str, inputs: Mapping[str, Value], told: Mapping[str, Any]) -> None:
         """Take the telemetry of one load, and the inputs of the call that caused it."""
@@ -179,6 +194,8 @@ class Affinity:
 
     def key_of(self, task: str, loader: str, told: Told) -> str | None:
         """The entry that calls with these values want; None for values that nobody has seen load."""
+        if loader == ASKED:
+            return hashlib.blake2b(told, digest_size=8).hexdigest()
         keys = self._keys.get(task)
         return keys.get((loader, told)) if keys is not None else None
 

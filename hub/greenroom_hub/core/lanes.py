@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from greenroom_core.noderun import NodeRun
+from greenroom_core.program import Task
 from greenroom_core.values import Value, split
 from greenroom_hub.core.affinity import Affinity, EntryKey, Rule, Told
 from greenroom_hub.core.replica import Replica
@@ -35,8 +36,8 @@ class Lane:
 
     def missing_ms(self, replica: Replica) -> float:
         """What a replica would have to load first."""
-        entries = replica.entries
-        return sum(ms for loader, key, ms in self.wants if key is None or (loader, key) not in entries)
+        has = replica.has
+        return sum(ms for loader, key, ms in self.wants if key is None or not has((loader, key)))
 
     def known(self) -> list[EntryKey]:
         """Entries that are known to be wanted."""
@@ -51,9 +52,9 @@ class Lane:
 class NodeLanes:
     """The lanes of one node, by the rules as they are now."""
 
-    def __init__(self, node: NodeRun, task: str, affinity: Affinity, now_ms: int) -> None:
+    def __init__(self, node: NodeRun, task: Task, affinity: Affinity, now_ms: int) -> None:
         self.version = affinity.version
-        self._node, self._task, self._affinity = node, task, affinity
+        self._node, self._task, self._affinity = node, task.name, affinity
         self._rules: list[tuple[str, Rule]] = list(affinity.rules(task).items())
         self._scan = 0
         self._sorted = 0

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from greenroom_core.noderun import NodeRun
+from greenroom_hub.core.affinity import ASKED
 from greenroom_hub.core.commands import SendCalls, SendRevoke
 from greenroom_hub.core.definitions import define, wanted_of
 from greenroom_hub.core.lanes import Lane, NodeLanes
@@ -55,7 +56,7 @@ def schedule(state: State, pool: Pool, touched: Iterable[str]) -> None:
     busy = [state.replicas[name] for name in touched if name in state.replicas]
     for replica in (*_idle(state, pool), *busy):
         _fill(state, pool, replica, cold=False)
-    if pool.queue and pool.affinity.version:
+    if pool.queue and pool.lanes:
         for replica in sorted(_idle(state, pool), key=lambda one: one.evicts_ms):
             _fill(state, pool, replica, cold=True)
     if not pool.queue and pool.idle:
@@ -129,7 +130,7 @@ def _choose_of(
 ) -> Choice | None:
     assert node.task is not None
     timing = state.timing(pool.key, node.task.name)
-    if not pool.affinity.rules(node.task.name):
+    if not pool.affinity.rules(node.task):
         count = _room_of(state, pool, run, node, replica, timing, load)
         why = "idle" if replica.in_flight == 0 else "next in its queue"
         return Choice(run, node, count, None, None, why, 0.0) if count > 0 else None
@@ -167,7 +168,7 @@ def lanes_of(state: State, pool: Pool, run: Run, node: NodeRun) -> NodeLanes:
     assert node.task is not None
     lanes = pool.lanes.get((run.id, node.id))
     if lanes is None or lanes.version != pool.affinity.version:
-        lanes = pool.lanes[run.id, node.id] = NodeLanes(node, node.task.name, pool.affinity, state.now.mono_ms)
+        lanes = pool.lanes[run.id, node.id] = NodeLanes(node, node.task, pool.affinity, state.now.mono_ms)
     lanes.fill(state.now.mono_ms)
     return lanes
 
@@ -246,11 +247,16 @@ def _name(loader: str) -> str:
 
 
 def _holds(replica: Replica, lane: Lane) -> str:
-    names = [f"{_name(key[0])}({replica.entries[key].preview})" for key in lane.known()]
+    keys = [key for key in lane.known() if key in replica.entries]
+    if not keys:
+        return "served such calls before (affinity=)"
+    names = [f"{_name(key[0])}({replica.entries[key].preview})" for key in keys]
     return f"holds {', '.join(names)}, saves {sum(ms for _, _, ms in lane.wants) / 1000:.2g} s"
 
 
 def _loads(lane: Lane, cost: float, elsewhere: float | None, overdue: bool) -> str:
+    if any(loader == ASKED for loader, _, _ in lane.wants):
+        return "first of such calls (affinity=)" if elsewhere is None else "who served such calls is busy (affinity=)"
     names = ", ".join(_name(loader) for loader, _, _ in lane.wants)
     if elsewhere is None:
         return f"loads {names} ({cost / 1000:.2g} s): no replica has it"
@@ -270,6 +276,9 @@ def _send(state: State, pool: Pool, replica: Replica, choice: Choice) -> bool:
         items = node.items.take(choice.calls)
     else:
         items = choice.lanes.take(lane, choice.calls, state.now.mono_ms)
+        for key in lane.known():
+            if key[0] == ASKED:
+                pool.mark(replica, key)
         if choice.load_ms and node.task is not None:
             until = state.now.mono_ms + choice.load_ms
             pool.loading[node.task.name, lane.told] = Loading(replica.id, until, (run.id, node.id))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from greenroom_core.program import Environment, Interpreter, Resources
 from greenroom_core.values import pack
@@ -13,6 +14,9 @@ from greenroom_core.wire import to_wire
 from greenroom_hub.core.affinity import Affinity, EntryKey
 from greenroom_hub.core.lanes import NodeLanes
 from greenroom_hub.core.replica import Entry, Loading, Replica, ReplicaState
+
+_MARKS: Final = 1024
+"""Values of `affinity=` that are remembered of each replica."""
 
 
 def pool_key(project: str, environment: Environment, interpreter: Interpreter | None) -> str:
@@ -78,6 +82,8 @@ class Pool:
     """By task and deciding values: a replica that was sent a call which makes it load."""
     holders: dict[EntryKey, dict[str, None]] = field(default_factory=dict)
     """Replicas by the entries that they hold."""
+    recipes: dict[EntryKey, Mapping[str, Any]] = field(default_factory=dict)
+    """How to load entries in another process."""
     failures: int = 0
     """Launches that failed one after the other; those that were under way side by side count once."""
     failed_ms: int = 0
@@ -186,20 +192,33 @@ class Pool:
         one.entries[key] = entry
         self.holders.setdefault(key, {})[one.id] = None
 
+    def mark(self, one: Replica, key: EntryKey) -> None:
+        """A replica serves calls that belong together."""
+        one.marks[key] = None
+        one.marks.move_to_end(key)
+        self.holders.setdefault(key, {})[one.id] = None
+        if len(one.marks) > _MARKS:
+            self._unhold(one, one.marks.popitem(last=False)[0])
+
     def drop_entry(self, one: Replica, key: EntryKey, now_ms: int = 0) -> None:
         """A replica holds an entry no more."""
         if one.entries.pop(key, None) is not None:
             one.evicts_ms = now_ms
+        self._unhold(one, key)
+
+    def _unhold(self, one: Replica, key: EntryKey) -> None:
         holders = self.holders.get(key)
         if holders is not None:
             holders.pop(one.id, None)
             if not holders:
                 del self.holders[key]
+                self.recipes.pop(key, None)
 
     def drop_entries(self, one: Replica) -> None:
         """A replica holds nothing any more."""
-        for key in list(one.entries):
+        for key in (*one.entries, *one.marks):
             self.drop_entry(one, key)
+        one.marks.clear()
 
     def loaded(self, one: Replica, key: tuple[str, str]) -> None:
         """A replica has answered a call of this node: what it was to load for it, it has or never will."""

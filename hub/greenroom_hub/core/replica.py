@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -37,6 +37,8 @@ class Entry:
     hits: int = 0
     last_used_ms: int = 0
     loaded_by: str = ""
+    changed: tuple[str, ...] = ()
+    """Why it had to be loaded although there was one like it: what of the code changed."""
     depends: tuple[str, ...] = ()
 
 
@@ -96,6 +98,10 @@ class Replica:
     missing: dict[CallKey, set[int]] = field(default_factory=dict)
     """Calls that the hub thinks it holds and its hello did not name: settled when the awaited results have come."""
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    marks: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
+    """Values of `affinity=` that it has served: where such calls belong."""
+    prewarmed: bool = False
+    """Whether it was told what to load before its first call."""
     evicts_ms: int = 0
     """When it last had to drop an entry, monotonic: who never had to has room."""
     bundles: set[str] = field(default_factory=set)
@@ -116,6 +122,10 @@ class Replica:
     def name(self) -> str:
         """`r1`, as people see it beside its environment."""
         return f"r{self.index + 1}"
+
+    def has(self, key: tuple[str, str]) -> bool:
+        """Whether it holds an entry, or has served such calls."""
+        return key in self.entries or key in self.marks
 
     @property
     def takes_calls(self) -> bool:

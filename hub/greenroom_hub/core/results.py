@@ -13,6 +13,7 @@ from greenroom_hub.core.caching import keep
 from greenroom_hub.core.commands import Ack
 from greenroom_hub.core.events import Heard, ResultsCame, Unsendable
 from greenroom_hub.core.placement import deepen
+from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Entry, Replica
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.scaling import drain
@@ -120,6 +121,8 @@ def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any
         entry.load_ms = load_ms
         entry.loaded_by = str(told.get("loaded_by") or run.id)
         entry.depends = tuple(str(name) for name in told.get("depends") or ())
+        entry.changed = tuple(str(text) for text in told.get("changed") or ())
+        _keep_recipe(pool, told)
         run.loaded.add(mark)
     elif hits and mark not in run.loaded and mark not in run.hits:
         run.hits.add(mark)
@@ -127,6 +130,12 @@ def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any
     for gone in told.get("evicted") or ():
         pool.drop_entry(replica, (str(gone[0]), str(gone[1])), state.now.mono_ms)
     return load_ms * 1000 if misses else 0.0
+
+
+def _keep_recipe(pool: Pool, told: Mapping[str, Any]) -> None:
+    recipe = told.get("recipe")
+    if isinstance(recipe, Mapping):
+        pool.recipes[str(told.get("loader", "")), str(told.get("key", ""))] = recipe
 
 
 def _after_load_change(state: State, replica: Replica) -> None:
@@ -230,5 +239,6 @@ def _on_cache(state: State, replica: Replica, message: Cache) -> None:
         entry.bytes = int(told.get("bytes") or 0)
         entry.load_ms = float(told.get("load_ms") or 0.0)
         entry.depends = tuple(str(name) for name in told.get("depends") or ())
+        _keep_recipe(pool, told)
     for loader, key, *_ in message.gone:
         pool.drop_entry(replica, (loader, key), state.now.mono_ms)

@@ -111,7 +111,7 @@ def _calls_finished(fact: f.CallsFinished, execution: Execution | None) -> dict[
     return event
 
 
-_CACHE_FIELDS = ("loader", "key", "preview", "hits", "misses", "waits", "load_ms", "bytes")
+_CACHE_FIELDS = ("loader", "key", "preview", "hits", "misses", "waits", "load_ms", "bytes", "changed")
 
 
 def _cache(told: Mapping[str, Any]) -> dict[str, Any]:
