@@ -13,6 +13,7 @@ from greenroom.inlining import Given
 from greenroom.interfaces import part_annotation
 from greenroom.promises import Done, Promise, promises_in
 from greenroom.types import TypeSpec, codec_for
+from greenroom.types.codec import endless
 from greenroom.types.spec import ANY
 
 if TYPE_CHECKING:
@@ -59,7 +60,10 @@ def wires(builder: Builder, name: str, interface: Interface, given: Mapping[str,
 def wire(builder: Builder, value: object, annotation: Any, where: str, line: str) -> Wire:
     """Where one input comes from: a promise, a constant, or a list or dict of such."""
     try:
-        return _wire(builder, value, annotation, line)
+        try:
+            return _wire(builder, value, annotation, line)
+        except RecursionError:
+            raise endless(codec_for(annotation).name, value) from None
     except ValueProblem as problem:
         problem.of(where)
         if line:

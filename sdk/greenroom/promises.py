@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from greenroom.building import Builder, Draft
@@ -114,7 +115,7 @@ class Promise(Chained):
         return self._part(step)
 
     def __getattr__(self, name: str) -> Promise:
-        if name.startswith("__"):
+        if name.startswith("_"):  # What tools ask any object for; a field of such a name is reached by p["_name"].
             raise AttributeError(name)
         return self._part(name)
 
@@ -248,8 +249,6 @@ class Outputs(Chained, tuple):  # type: ignore[type-arg]
     __slots__ = ()
 
     def __getattr__(self, name: str) -> Promise:
-        if name in self._names:
-            return self[self._names.index(name)]  # type: ignore[no-any-return]
         raise AttributeError(f"the call has the outputs {', '.join(self._names)}, not {name!r}")
 
     def _asdict(self) -> dict[str, Promise]:
@@ -298,6 +297,7 @@ class Done(Chained):
         return f"{MARK}{self._draft.id}>"
 
 
+_OURS: Final = frozenset({"runs_before", "with_overrides"})
 _CLASSES: dict[tuple[str, tuple[str, ...]], type[Outputs]] = {}
 
 
@@ -319,7 +319,9 @@ def outputs_of(
         return promises[0]
     key = (tuple_name or "DefaultNamedTupleOutput", tuple(types))
     if key not in _CLASSES:
-        _CLASSES[key] = type(key[0], (Outputs,), {"_names": key[1], "__slots__": ()})
+        # Properties, since a tuple has attributes of its own: an output may be called `count` or `index`.
+        parts = {name: property(itemgetter(place)) for place, name in enumerate(key[1]) if name not in _OURS}
+        _CLASSES[key] = type(key[0], (Outputs,), {"_names": key[1], "__slots__": (), **parts})
     return tuple.__new__(_CLASSES[key], promises)
 
 

@@ -20,7 +20,7 @@ from greenroom.definition_errors import (
     WrongOutputs,
     WrongPlace,
 )
-from greenroom.errors import AnnotationProblem, TypeMismatch
+from greenroom.errors import AnnotationProblem, CyclicValue, TypeMismatch
 from greenroom.files import File
 from greenroom.promises import Promise
 from greenroom.task import task
@@ -275,6 +275,20 @@ class TestCalls:
         """
         with pytest.raises(TypeMismatch, match=r"inc', input 'n': expected int, got"):
             define(lambda p: inc(n=value))
+
+    def test_a_constant_without_end(self):
+        """
+        A list that contains itself is refused where it is written.
+        """
+
+        @task
+        def takes(items: list[list[int]]) -> None: ...
+
+        endless: list[Any] = []
+        endless.append(endless)
+
+        with pytest.raises(CyclicValue, match=r"takes', input 'items'.*contains itself"):
+            define(lambda p: takes(items=endless))
 
     def test_a_promise_of_another_type(self):
         """

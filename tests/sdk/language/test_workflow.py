@@ -242,6 +242,26 @@ class TestGraph:
         assert wf(n=5) == 6
         assert Single(5) == one(5)
 
+    def test_outputs_called_as_a_tuples_own_attributes(self):
+        """
+        An output may be called `count` or `index`.
+        """
+
+        class Stats(NamedTuple):
+            count: int
+            index: str
+
+        @task
+        def stats(n: int) -> Stats:
+            return Stats(n, str(n))
+
+        @workflow
+        def wf(n: int) -> tuple[int, str]:
+            got = stats(n=n)
+            return got.count, got.index
+
+        assert wf(n=2) == (2, "2")
+
     def test_several_outputs_by_name_in_a_run(self):
         """
         A tuple of outputs is a named tuple, o0, o1, ...
