@@ -10,6 +10,7 @@ from greenroom_hub.core.events import Adopted, LaunchFailed, LinkLost, ReplicaCo
 from greenroom_hub.core.joined import environment_of, home_of, tell_other_python, too_small
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.pools import one_call_each
+from greenroom_hub.core.prewarming import prewarm
 from greenroom_hub.core.replica import Entry, Replica, ReplicaState
 from greenroom_hub.core.state import State
 from greenroom_hub.core.submissions import advance
@@ -69,6 +70,7 @@ def on_connected(state: State, event: ReplicaConnected) -> None:
     _reconcile(state, replica, hello)
     settle_awaited(state, replica)
     tell_other_python(state, state.pools[replica.pool], replica)
+    prewarm(state, state.pools[replica.pool], replica)
     state.pools[replica.pool].note_idle(replica)
     state.touch(replica.pool, replica.id)
 
