@@ -84,6 +84,11 @@ class HubConfig(BaseSettings):
     """Days that ended executions are kept on a local hub."""
     keep_bytes: int = Field(default=10 * 2**30, gt=0)
     """Bytes of blobs and log above which a local hub drops its oldest executions."""
+    keep_every_s: float = Field(default=3600.0, gt=0)
+    """Seconds between two looks of a local hub at what it keeps; the first one comes a minute after its start."""
+    blob_spare_s: float = Field(default=60.0, ge=0)
+    """Seconds since a client or a replica last wanted a blob in which cleaning leaves it: a submission that needs it
+    may be on its way. Longer where clients upload over slow networks."""
     max_body: int = Field(default=64 * 2**20, gt=0)
     """Bytes of the largest request; bigger values travel as blobs."""
     log_format: str = Field(default="console", pattern="^(console|json)$")

@@ -37,6 +37,7 @@ from greenroom_hub.launch.sockets import socket_folder
 from greenroom_hub.launchers import Launchers, Surroundings
 from greenroom_hub.listening import listen_for_containers, listen_on_port, listen_on_socket
 from greenroom_hub.shell.archive import Archive
+from greenroom_hub.shell.cleaning import Cleaning
 from greenroom_hub.shell.doorway import Doorway
 from greenroom_hub.shell.executor import Executor
 from greenroom_hub.shell.hub import Hub, moment
@@ -70,6 +71,7 @@ class _Parts:
     api: Api
     tasks: Tasks
     auth: Auth
+    cleaning: Cleaning
 
 
 class Service:
@@ -106,6 +108,7 @@ class Service:
         self._write_record()
         if self.config.local:
             parts.tasks.start(self._end_when_unused(parts), "idle exit")
+            parts.tasks.start(self._keep_house(parts.cleaning), "housekeeping")
         if self.config.owner:
             parts.tasks.start(self._end_with_owner(self.config.owner), "end with its owner")
         log.info("hub serves", url=self.url, state=str(state_folder), epoch=parts.state.epoch)
@@ -144,10 +147,13 @@ class Service:
         hub.on_broken = lambda why: self._on_broken(why)
         doorway = Doorway(hub, store, archive, vault)
         api = Api(hub, store, logs, archive, doorway, feed, self.about, self.request_stop)
-        admin = Admin(state, auth.invites, lambda: self.public_url, lambda one: _revoked(links, one), launchers.logs)
+        cleaning = Cleaning(hub, store, logs, folder, config.blob_spare_s)
+        admin = Admin(
+            state, auth.invites, lambda: self.public_url, lambda one: _revoked(links, one), launchers.logs, cleaning
+        )
         app = make_app(api, admin, blobs, links, auth, Names(config.host, config.host_names), config.max_body)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
-        return _Parts(store, logs, state, archive, hub, links, launchers, api, tasks, auth)
+        return _Parts(store, logs, state, archive, hub, links, launchers, api, tasks, auth, cleaning)
 
     def _on_ticket(self, loop: asyncio.AbstractEventLoop, ticket: Ticket) -> None:
         """Called in the writer's thread."""
@@ -258,6 +264,12 @@ class Service:
             if time.monotonic() - self._last_use > self.config.idle_exit_s:
                 log.info("nothing has used this hub", for_s=self.config.idle_exit_s)
                 self.stopping.set()
+
+    async def _keep_house(self, cleaning: Cleaning) -> None:
+        await asyncio.sleep(min(60.0, self.config.keep_every_s))
+        while True:
+            await cleaning.keep_within(self.config.keep_days * 86400, self.config.keep_bytes)
+            await asyncio.sleep(self.config.keep_every_s)
 
     # Stopping -------------------------------------------------------------------------------------------------------
 

@@ -149,7 +149,7 @@ class Person:
         )
         return Done(done.returncode, done.stdout, done.stderr, time.monotonic() - began)
 
-    # The hub ------------------------------------------------------------------------------------------------------------
+    # The hub ----------------------------------------------------------------------------------------------------------
 
     @property
     def record(self) -> dict[str, Any]:
@@ -219,8 +219,7 @@ class Person:
         log = sqlite3.connect(f"file:{self.state / 'log.sqlite'}?mode=ro", uri=True)
         try:
             rows = log.execute(
-                "SELECT e.kind, e.data FROM events e JOIN streams s ON s.key = e.stream WHERE s.name = ? ORDER BY e.seq",
-                (execution,),
+                "SELECT kind, data FROM events JOIN streams ON key = stream WHERE name = ? ORDER BY seq", (execution,)
             ).fetchall()
         finally:
             log.close()
@@ -234,7 +233,9 @@ class Person:
                 outcomes = fact.outcomes
                 counts.update(
                     item
-                    for place, (item, status) in enumerate(zip(outcomes.item_list(), outcomes.status_list(), strict=True))
+                    for place, (item, status) in enumerate(
+                        zip(outcomes.item_list(), outcomes.status_list(), strict=True)
+                    )
                     if status == 0 and place not in fact.refused
                 )
         return counts
@@ -243,7 +244,7 @@ class Person:
         """Wait for something to become true, which the hub may be asked about."""
         return wait_for(true, what, seconds)
 
-    # Going ----------------------------------------------------------------------------------------------------------------
+    # Going ------------------------------------------------------------------------------------------------------------
 
     def processes(self) -> list[str]:
         """Processes that live from this person's state folder, as `pid command`."""

@@ -1,4 +1,4 @@
-"""Which code and which libraries calls see: edits, virtual environments, other packages of the same names. No sleeps."""
+"""Which code and which libraries calls see: edits, virtual environments, packages of the same names. No sleeps."""
 
 from __future__ import annotations
 
@@ -159,7 +159,9 @@ def test_a_project_with_modules_and_data(shared: Person) -> None:
     """The whole project travels: packages beside the file, data files, and what the program finds by its own path."""
     shared.write("project/pyproject.toml", '[project]\nname = "tea"\nversion = "1"\n')
     shared.write("project/lib/__init__.py", "")
-    shared.write("project/lib/brew.py", "from pathlib import Path\nWORD = Path(__file__).with_name('word.txt').read_text()\n")
+    shared.write(
+        "project/lib/brew.py", "from pathlib import Path\nWORD = Path(__file__).with_name('word.txt').read_text()\n"
+    )
     shared.write("project/lib/word.txt", "oolong")
     shared.write("project/data/cup.txt", "a cup")
     shared.write(

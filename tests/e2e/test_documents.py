@@ -63,7 +63,9 @@ def test_multiple_tasks(reader: Person) -> None:
     child, parent = reader.executions()[:2]
     assert len(reader.executions()) == before + 2
     assert child["parent"].startswith(parent["id"])
-    used = {event["replica"] for id in (child["id"], parent["id"]) for event in reader.events(id) if event.get("replica")}
+    used = {
+        event["replica"] for id in (child["id"], parent["id"]) for event in reader.events(id) if event.get("replica")
+    }
     assert len(used) == 1
 
 

@@ -36,13 +36,16 @@ def wf(input: int = 0) -> int:
 
 def test_no_output_is_null(shared: Person) -> None:
     """A workflow without outputs prints `null`."""
-    shared.write("hello.py", ENVIRONMENT + "@actor.task\ndef hello() -> str:\n    return 'x'\n@workflow\ndef wf():\n    hello()\n")
+    shared.write(
+        "hello.py",
+        ENVIRONMENT + "@actor.task\ndef hello() -> str:\n    return 'x'\n@workflow\ndef wf():\n    hello()\n",
+    )
 
     assert shared.run("hello.py") is None
 
 
 def test_launch_plan_is_an_execution_of_its_own(shared: Person) -> None:
-    """A sub-workflow runs inside its parent's execution, a launch plan's call as another one; one replica serves all."""
+    """A sub-workflow runs inside its parent's execution, a launch plan's call as another one; one replica serves."""
     shared.write(
         "family.py",
         ENVIRONMENT

@@ -12,10 +12,14 @@ from greenroom_hub.core.state import State
 from greenroom_hub.edge.auth import CALLER
 from greenroom_hub.edge.errors import ApiError
 from greenroom_hub.edge.invites import BadInvite, Invite, Invites, Role
+from greenroom_hub.shell.cleaning import Cleaning
 from greenroom_protocol.version import PROTOCOL, VERSION
 
 Logs = Callable[[str, int], Awaitable[str | None]]
 """Gives the last lines of a replica and its generation."""
+
+_EVER_S = 1e11
+"""Seconds that are no age any more."""
 
 
 class Admin:
@@ -27,12 +31,20 @@ class Admin:
         url: Where the hub is reached by others.
         revoked: Called when an invitation has ended.
         logs: Asks launchers.
+        cleaning: Drops what has ended.
     """
 
     def __init__(
-        self, state: State, invites: Invites, url: Callable[[], str], revoked: Callable[[Invite], None], logs: Logs
+        self,
+        state: State,
+        invites: Invites,
+        url: Callable[[], str],
+        revoked: Callable[[Invite], None],
+        logs: Logs,
+        cleaning: Cleaning,
     ) -> None:
         self._state, self._invites, self._url, self._revoked, self._logs = state, invites, url, revoked, logs
+        self._cleaning = cleaning
 
     async def invite(self, request: web.Request) -> web.Response:
         """Make an invitation: JSON `{"name", "role", "environment", "project"}`; the token is in the answer alone."""
@@ -65,6 +77,15 @@ class Admin:
         if caller.role is Role.REPLICA:
             told.update(environment=caller.environment or None, project=caller.project or None)
         return web.json_response({**told, "version": VERSION, "protocol": PROTOCOL})
+
+    async def clean(self, request: web.Request) -> web.Response:
+        """Drop ended executions: JSON `{"older_than_s", "dry_run"}`; how much that is, by kind."""
+        told = await _json(request)
+        seconds = told.get("older_than_s")
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < _EVER_S:
+            raise ApiError("bad_request", f"older_than_s={seconds!r}: expected seconds, 0 or more")
+        shares = await self._cleaning.clean(seconds, dry_run=bool(told.get("dry_run")))
+        return web.json_response({"kinds": {kind: share._asdict() for kind, share in shares.items()}})
 
     async def logs(self, request: web.Request) -> web.Response:
         """The last lines that a replica's own processes wrote."""

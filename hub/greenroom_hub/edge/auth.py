@@ -94,7 +94,7 @@ def forbidden(caller: Caller, method: str, path: str) -> str | None:
         return None
     if caller.role is Role.REPLICA:
         return None if _for_replicas(method, path) else f"a replica's token does not allow {method} {path}"
-    if path.startswith("/api/invites") or path == "/api/hub/stop":
+    if path.startswith("/api/invites") or path in ("/api/hub/stop", "/api/clean"):
         return f"{caller.name} has role {caller.role}: only the hub's owner may do this"
     if caller.role is Role.READ and method not in ("GET", "HEAD"):
         return f"{caller.name} has role read, which does not allow {method} {path}: ask for role submit"

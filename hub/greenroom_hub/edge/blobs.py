@@ -41,7 +41,7 @@ class Blobs:
             names = [str(name) for name in asked]
         except (ValueError, TypeError) as fault:
             raise ApiError("bad_request", f"expected a list of sha256 names: {fault}") from fault
-        lacking = [name for name in names if not self.path(name).exists()]
+        lacking = [name for name in names if not _wanted(self.path(name))]
         return web.Response(body=pack(lacking), content_type="application/msgpack")
 
     async def get(self, request: web.Request) -> web.StreamResponse:
@@ -54,7 +54,7 @@ class Blobs:
     async def put(self, request: web.Request) -> web.Response:
         """Store a blob: streamed to disk, checked, then put in place in one step."""
         path = self.path(request.match_info["sha256"])
-        if path.exists():
+        if _wanted(path):
             await request.release()
             return web.Response(status=204)
         descriptor, name = tempfile.mkstemp(dir=self._uploads)
@@ -74,3 +74,12 @@ class Blobs:
             Path(name).unlink(missing_ok=True)
             raise
         return web.Response(status=201)
+
+
+def _wanted(path: Path) -> bool:
+    """Whether a blob is here; says that somebody wants it, so that no cleaning takes it for old."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 
 from greenroom_core.execution import Execution
 from greenroom_core.facts import ExecutionSubmitted, unpack_fact
@@ -27,6 +28,8 @@ class Archive:
         self._programs = programs
         self._kept: OrderedDict[str, Execution] = OrderedDict()
         self._items = 0
+        self.leaving: set[str] = set()
+        """Programs that are about to be gone from the store: whoever needs one sends it again."""
         self.reader: Reader | None = None
 
     def keep(self, execution: Execution) -> None:
@@ -38,6 +41,13 @@ class Archive:
         while len(self._kept) > 1 and (len(self._kept) > _KEPT_EXECUTIONS or self._items > _KEPT_ITEMS):
             _, dropped = self._kept.popitem(last=False)
             self._items -= _size(dropped)
+
+    def forget(self, names: Iterable[str]) -> None:
+        """These executions are dropped."""
+        for name in names:
+            dropped = self._kept.pop(name, None)
+            if dropped is not None:
+                self._items -= _size(dropped)
 
     def get(self, name: str) -> Execution | None:
         """An execution in the state that its log says; None if there is none of this id."""
@@ -73,7 +83,7 @@ class Archive:
         """
         program = self._programs.get(digest)
         if program is None:
-            packed = self._store.program(digest)
+            packed = self._store.program(digest) if digest not in self.leaving else None
             if packed is None:
                 raise ValueFault(f"program {digest} is not in the store")
             program = self._programs[digest] = Program.unpack(packed)

@@ -128,6 +128,41 @@ class Hub:
             self._schedule()
             await future
 
+    # Forgetting -------------------------------------------------------------------------------------------------------
+
+    @property
+    def quiet(self) -> bool:
+        """Whether everything that the machine knows is on disk at this very moment."""
+        return not self._inbox and not self._written
+
+    async def drop(self, executions: list[str]) -> None:
+        """Drop ended executions with all that belongs to them."""
+        self.archive.forget(executions)
+        await self._commit(Batch(dropped=executions))
+        self.archive.forget(executions)  # Somebody may have looked at one meanwhile.
+
+    async def forget(self, programs: list[str]) -> None:
+        """Forget programs that no execution refers to; only while the hub is quiet."""
+        live = {run.execution.submitted.submission.program for run in self.state.runs.values()}
+        unused = [digest for digest in programs if digest not in live]
+        self.archive.leaving.update(unused)
+        for digest in unused:
+            self.state.programs.pop(digest, None)
+        try:
+            await self._commit(Batch(forgotten=unused))
+        finally:
+            self.archive.leaving.difference_update(unused)
+
+    async def _commit(self, batch: Batch) -> None:
+        """Have a batch of no facts committed."""
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+
+        def told(_: Ticket) -> None:
+            loop.call_soon_threadsafe(done.set)
+
+        self.store.append(batch).add_done_callback(told)
+        await done.wait()
+
     # The turn ---------------------------------------------------------------------------------------------------------
 
     def start(self, first: Turn) -> None:
