@@ -274,8 +274,18 @@ def unpack_fact(kind: int, data: bytes) -> Fact:
     if cls is None:
         raise WireFault(f"a fact of unknown kind {kind}: written by a newer version?")
     if cls is CallsFinished:
-        node, replica, body, refused, placed, generation, seq = unpack(data)
-        batches = tuple((count, at, why) for count, at, why in placed)
-        return CallsFinished(node, replica, body, tuple(refused), batches, generation, seq)
+        return _calls_finished(unpack(data))
     fact: Fact = from_wire(cls, unpack(data), cls.__name__)
+    return fact
+
+
+def _calls_finished(row: Any) -> CallsFinished:
+    try:
+        node, replica, body, refused, placed, generation, seq = row
+        batches = tuple((count, at, why) for count, at, why in placed)
+        fact = CallsFinished(node, replica, body, tuple(refused), batches, generation, seq)
+    except (ValueError, TypeError) as fault:
+        raise WireFault(f"CallsFinished: {fault}") from fault
+    if list(map(type, (node, replica, body, generation, seq))) != [str, str, bytes, int, int]:
+        raise WireFault("CallsFinished: fields of other types")
     return fact

@@ -51,6 +51,9 @@ RETRIED_BY_USER: Final = frozenset(
 """Causes that count against a task's own `retries`."""
 
 
+_CAUSES: Final[Mapping[str, Cause]] = {str(cause): cause for cause in Cause}
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why a call, a node or an execution failed."""
@@ -86,17 +89,18 @@ class Failure:
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any]) -> Failure:
-        """Read what `to_wire` gave; an unknown cause counts as infrastructure."""
-        cause = wire.get("cause", "")
+        """Read what `to_wire` gave. An unknown cause counts as infrastructure, a field that is no such is left out."""
+        cause, pickle, recoverable = wire.get("cause"), wire.get("pickle"), wire.get("recoverable")
+        details = wire.get("details")
         return cls(
-            cause=Cause(cause) if cause in Cause._value2member_map_ else Cause.INFRASTRUCTURE,
+            cause=_CAUSES.get(cause, Cause.INFRASTRUCTURE) if isinstance(cause, str) else Cause.INFRASTRUCTURE,
             type=str(wire.get("type", "Error")),
             message=str(wire.get("message", "")),
             traceback=str(wire.get("traceback", "")),
             where=str(wire.get("where", "")),
-            pickle=wire.get("pickle"),
-            recoverable=wire.get("recoverable"),
-            details=wire.get("details") or {},
+            pickle=pickle if isinstance(pickle, bytes) else None,
+            recoverable=recoverable if isinstance(recoverable, bool) else None,
+            details=details if isinstance(details, Mapping) else {},
         )
 
     def pack(self) -> bytes:
@@ -109,7 +113,7 @@ class Failure:
         """Read what `pack` made; bytes that are none become a failure that says so."""
         try:
             return cls.from_wire(msgpack.unpackb(packed, strict_map_key=False, unicode_errors="surrogatepass"))
-        except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as fault:
+        except (ValueError, TypeError, AttributeError, RecursionError, msgpack.UnpackException) as fault:
             return cls(Cause.INFRASTRUCTURE, "UnreadableFailure", f"a failure that cannot be read: {fault}")
 
     def line(self) -> str:

@@ -37,7 +37,8 @@ class Retry:
         if self.recoverable_only and failure.cause is Cause.USER:
             return False
         if self.on and failure.cause is Cause.USER:
-            return bool({failure.type, *failure.details.get("bases", ())} & set(self.on))
+            bases = failure.details.get("bases")
+            return any(name in self.on for name in (failure.type, *(bases if isinstance(bases, (list, tuple)) else ())))
         return True
 
     def delay(self, failures: int, share: float) -> float:
