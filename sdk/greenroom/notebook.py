@@ -42,7 +42,7 @@ class CellScreen(PlainScreen):
     def __init__(self, show: Callable[[str, Display | None], Display | None]) -> None:
         """Draw by `show`, which takes the whole text and the display to replace."""
         super().__init__()
-        self._show = show
+        self._put = show
         self._display: Display | None = None
         self._kept: list[str] = []
         self._region: list[str] = []
@@ -57,18 +57,18 @@ class CellScreen(PlainScreen):
             self._kept = [*self._kept, *lines][-_KEPT:]
             self._draw()
 
-    def region(self, lines: Sequence[str]) -> None:
-        self._region = list(lines)
+    def show(self, lines: Sequence[str], region: Sequence[str]) -> None:
+        self._kept, self._region = [*self._kept, *lines][-_KEPT:], list(region)
         self._draw()
 
     def close(self) -> None:
-        self.region([])
+        self.show([], [])
 
     def _draw(self) -> None:
         text = "\n".join([*self._kept, *self._region])
         if text != self._drawn:
             self._drawn = text
-            self._display = self._show(text, self._display)
+            self._display = self._put(text, self._display)
 
 
 def _show(text: str, display: Display | None) -> Display | None:

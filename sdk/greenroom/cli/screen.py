@@ -43,8 +43,9 @@ class PlainScreen:
         if lines:
             self._send("".join(f"{line}\n" for line in lines))
 
-    def region(self, lines: Sequence[str]) -> None:
-        """Show lines that change; a plain screen has no place for them."""
+    def show(self, lines: Sequence[str], region: Sequence[str]) -> None:
+        """Print lines that stay, and show those that change; a plain screen has no place for the latter."""
+        self.write(lines)
 
     def close(self) -> None:
         """Leave the screen as whoever comes next wants it."""
@@ -80,18 +81,20 @@ class LiveScreen(PlainScreen):
 
     def write(self, lines: Sequence[str]) -> None:
         if lines:
-            kept = "".join(f"{self._paint(line)}\n" for line in lines)
-            self._send(self._erase() + kept + self._redraw(self._last))
+            self._send(self._erase() + self._text(lines) + self._redraw(self._last))
 
-    def region(self, lines: Sequence[str]) -> None:
+    def show(self, lines: Sequence[str], region: Sequence[str]) -> None:
         columns, rows = self._size()
-        cut = [fit(line, columns - 1) for line in lines[: max(1, rows - 2)]]
-        if cut != self._last:
-            self._send(self._erase() + self._redraw(cut))
+        cut = [fit(line, columns - 1) for line in region[: max(1, rows - 2)]]
+        if lines or cut != self._last:
+            self._send(self._erase() + self._text(lines) + self._redraw(cut))
+
+    def _text(self, lines: Sequence[str]) -> str:
+        return "".join(f"{self._paint(line)}\n" for line in lines)
 
     def _redraw(self, lines: list[str]) -> str:
         self._last, self._drawn = lines, len(lines)
-        return "".join(f"{self._paint(line)}\n" for line in lines)
+        return self._text(lines)
 
     def _erase(self) -> str:
         drawn, self._drawn = self._drawn, 0

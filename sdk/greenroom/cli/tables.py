@@ -61,7 +61,7 @@ def cache_table(entries: Sequence[Row], now: float) -> list[str]:
         gpu, used = entry.get("gpu_bytes"), entry.get("used")
         body.append(
             [
-                str(entry["loader"]).rsplit(".", 1)[-1],
+                short_name(str(entry["loader"])),
                 str(entry.get("key") or "-"),
                 " ".join(entry.get("on") or ()) or "-",
                 size(entry.get("bytes") or 0),
@@ -73,6 +73,11 @@ def cache_table(entries: Sequence[Row], now: float) -> list[str]:
             ]
         )
     return table(["LOADER", "KEY", "ON", "SIZE", "GPU", "LOAD", "HITS", "SAVED", "USED"], body, right=["HITS"])
+
+
+def short_name(loader: str) -> str:
+    """`load_model` of `flow:load_model`."""
+    return loader.replace(":", ".").rsplit(".", 1)[-1]
 
 
 # Events -------------------------------------------------------------------------------------------------------------
@@ -126,7 +131,7 @@ def _counts(event: Row) -> Iterable[str]:
     if event.get("duration_ms") is not None:
         yield duration(event["duration_ms"] / 1000, fine=True)
     for entry in event.get("cache") or ():
-        loader = str(entry.get("loader", "")).rsplit(".", 1)[-1]
+        loader = short_name(str(entry.get("loader", "")))
         hits, misses = entry.get("hits") or 0, entry.get("misses") or 0
         told = [f"{hits} hit{'s' if hits != 1 else ''}"] if hits else []
         if misses:

@@ -63,19 +63,20 @@ class View:
         lines = self._fresh_notices() + lines
         if lines or self.progress.seen_status:
             lines = self._header() + lines
-        self._screen.write(lines)
-        self.tick()
+        self._draw(lines)
 
     def tick(self) -> None:
         """Show what is due because time has passed."""
+        self._draw([])
+
+    def _draw(self, lines: list[str]) -> None:
         now = self._clock()
-        lines = self._tap.tick(now) + self._overdue(now)
+        lines = lines + self._tap.tick(now) + self._overdue(now)
         if not self._headed and now - self._begun > _HEADER_DELAY:
             lines = self._header() + lines
         running = self.progress.running
         if self._screen.live:
-            self._screen.write(lines)
-            self._screen.region(self._region(running, now))
+            self._screen.show(lines, self._region(running, now))
         else:
             self._screen.write(lines + self._signs_of(running, now))
 

@@ -59,7 +59,7 @@ def test_plain_lines_go_out_as_they_are():
     screen = PlainScreen(theirs)
 
     screen.write(["one", "zwei ö"])
-    screen.region(["changes"])
+    screen.show([], ["changes"])
     screen.close()
     os.close(theirs)
     with open(ours, encoding="utf-8") as file:
@@ -85,9 +85,9 @@ def test_the_region_stays_below_what_scrolls():
     """
     screen = Captured()
 
-    screen.region(["a 1/3", "b 0/3"])
+    screen.show([], ["a 1/3", "b 0/3"])
     screen.write(["kept 1"])
-    screen.region(["a 2/3"])
+    screen.show([], ["a 2/3"])
     screen.write(["kept 2"])
 
     assert emulate(screen.sent) == ["kept 1", "kept 2", "a 2/3"]
@@ -100,10 +100,10 @@ def test_what_does_not_change_is_not_sent():
     A terminal over a slow line gets only what is new.
     """
     screen = Captured()
-    screen.region(["a"])
+    screen.show([], ["a"])
     sent = screen.sent
 
-    screen.region(["a"])
+    screen.show([], ["a"])
 
     assert screen.sent == sent
 
@@ -114,7 +114,7 @@ def test_no_line_wraps_and_no_region_outgrows_the_terminal():
     """
     screen = Captured(columns=10, rows=4)
 
-    screen.region(["x" * 30, "y", "z", "more"])
+    screen.show([], ["x" * 30, "y", "z", "more"])
 
     assert emulate(screen.sent) == ["xxxxxx...", "y"]
 

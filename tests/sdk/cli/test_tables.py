@@ -74,7 +74,7 @@ def test_cache():
     """
     entries = [
         {
-            "loader": "flow.load_model",
+            "loader": "flow:load_model",
             "key": "state=3",
             "on": ["r1", "r2"],
             "bytes": 230 << 20,

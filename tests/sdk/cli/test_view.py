@@ -17,8 +17,9 @@ class Recorded(PlainScreen):
     def write(self, lines) -> None:
         self.lines.extend(lines)
 
-    def region(self, lines) -> None:
-        self.shown = list(lines)
+    def show(self, lines, region) -> None:
+        self.write(lines)
+        self.shown = list(region)
 
     def taken(self) -> list[str]:
         lines, self.lines = self.lines, []

@@ -33,10 +33,10 @@ def test_a_cell_is_redrawn_as_one_text():
     cell = Cell()
     screen = CellScreen(cell.show)
 
-    screen.region(["a 1/3"])
+    screen.show([], ["a 1/3"])
     screen.write(["kept"])
-    screen.region(["a 1/3"])
-    screen.region(["a 2/3"])
+    screen.show([], ["a 1/3"])
+    screen.show([], ["a 2/3"])
     screen.close()
 
     assert cell.texts == ["a 1/3", "kept\na 1/3", "kept\na 2/3", "kept"]
