@@ -127,6 +127,14 @@ def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any
     elif hits and mark not in run.loaded and mark not in run.hits:
         run.hits.add(mark)
         run.saved["loads"] += entry.load_ms / 1000
+    state.count_cache(
+        pool.environment.name,
+        hits=hits,
+        misses=misses,
+        waits=int(told.get("waits") or 0),
+        load_seconds=load_ms / 1000 if misses else 0.0,
+        evictions=len(told.get("evicted") or ()),
+    )
     for gone in told.get("evicted") or ():
         pool.drop_entry(replica, (str(gone[0]), str(gone[1])), state.now.mono_ms)
     return load_ms * 1000 if misses else 0.0

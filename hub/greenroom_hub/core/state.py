@@ -120,6 +120,8 @@ class State:
         """Calls whose leader has ended in this turn."""
         self.timings: OrderedDict[tuple[str, str], Timing] = OrderedDict()
         self.counters: dict[str, int] = {}
+        self.cache_figures: dict[str, dict[str, float]] = {}
+        """By environment: hits, misses, waits, evictions and load seconds of its actor cache since the hub started."""
 
     # Recording --------------------------------------------------------------------------------------------------------
 
@@ -163,6 +165,12 @@ class State:
     def count(self, name: str, times: int = 1) -> None:
         """Count something for the metrics."""
         self.counters[name] = self.counters.get(name, 0) + times
+
+    def count_cache(self, environment: str, **figures: float) -> None:
+        """Count what happened in an environment's actor cache."""
+        told = self.cache_figures.setdefault(environment, {})
+        for name, figure in figures.items():
+            told[name] = told.get(name, 0.0) + figure
 
     def touch(self, pool: str, replica: str | None = None) -> None:
         """Look at a pool before the turn ends; `replica` may have room now."""

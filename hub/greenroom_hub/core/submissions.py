@@ -64,6 +64,7 @@ def _begin(state: State, submitted: ExecutionSubmitted, program: Program, pools:
     state.record(run, submitted)
     if submitted.submission.deadline is not None:
         run.due["#deadline"] = state.now.wall_ms + int(submitted.submission.deadline * 1000)
+    state.count("executions_submitted")
     state.say("execution submitted", execution=run.id, entity=program.entity, parent=submitted.parent)
     advance(state, run)
     return run
@@ -319,6 +320,7 @@ def finish(state: State, run: Run) -> None:
             pool.drop_wish(run.id)
             pool.forget(run.id)
             state.touch(key)
+    state.count("executions_ended")
     state.tell(Ended(run.id))
     state.say("execution ended", execution=run.id, outcome=str(ended.outcome))
     parent = state.runs.get(run.parent[0]) if run.parent else None

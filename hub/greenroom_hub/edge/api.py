@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from array import array
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from greenroom_core.execution import Execution
 from greenroom_core.values import Slice, ValueFault, pack
@@ -15,6 +17,8 @@ from greenroom_hub.core.events import CancelWanted, GateAnswered
 from greenroom_hub.edge import views
 from greenroom_hub.edge.errors import ApiError
 from greenroom_hub.edge.feed import LiveFeed, text_of
+from greenroom_hub.edge.metrics import registry
+from greenroom_hub.edge.why import why
 from greenroom_hub.shell.archive import Archive
 from greenroom_hub.shell.doorway import Doorway, Unfit
 from greenroom_hub.shell.hub import Hub
@@ -158,6 +162,18 @@ class Api:
         told["last_output"] = self._last_output(row.id, name, item)
         return web.json_response(told)
 
+    async def why(self, request: web.Request) -> web.Response:
+        """Why a call ran where it ran, and when."""
+        await self._hub.settled()
+        row = self._row(request)
+        execution, name = self._execution(row.id), request.match_info["node"]
+        node = execution.nodes.get(name)
+        item = int(_number(request.match_info["item"], "item"))
+        if node is None or (node.items is not None and item >= node.items.n):
+            raise ApiError("not_found", f"{row.id} has no call {name}/{item}")
+        lines = await asyncio.to_thread(why, self._hub.state, self._store, execution, node, item)
+        return web.json_response({"execution": row.id, "node": name, "item": item, "lines": lines})
+
     def _last_output(self, execution: str, node: str, item: int) -> str:
         text = self._logs.tail(execution, node, item)
         lines = text.decode("utf-8", "replace").strip().splitlines()
@@ -196,6 +212,11 @@ class Api:
     async def hub(self, request: web.Request) -> web.Response:
         """About the hub."""
         return web.json_response(self._about())
+
+    async def metrics(self, request: web.Request) -> web.Response:
+        """Figures for Prometheus."""
+        made = registry(self._hub.state, lambda: self._feed.watching, lambda: self._store.stats.commits)
+        return web.Response(body=generate_latest(made), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def stop(self, request: web.Request) -> web.Response:
         """End the hub and its replicas."""

@@ -38,6 +38,8 @@ def make_app(
     app.router.add_post("/api/executions/{id}/nodes/{node}/gate", api.gate)
     app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}", api.item)
     app.router.add_get("/api/executions/{id}/nodes/{node}/outputs/{output}", api.outputs)
+    app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}/why", api.why)
+    app.router.add_get("/metrics", api.metrics)
     app.router.add_get("/api/replicas", api.replicas)
     app.router.add_get("/api/replicas/{id}/logs", admin.logs)
     app.router.add_get("/api/cache", api.cache)
