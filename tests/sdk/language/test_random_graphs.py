@@ -84,7 +84,7 @@ def called(kind: str, a: Any, b: Any, place: int) -> Any:
 @given(steps=st.lists(STEP, min_size=1, max_size=14), x=st.integers(-50, 50), y=st.integers(-50, 50))
 def test_a_workflow_computes_what_python_would(steps, x, y):
     """
-    Tasks, sub-workflows, dynamic tasks, maps and branches, wired at random, give what the same steps give as plain code.
+    Tasks, sub-workflows, dynamic tasks, maps and branches, wired at random, give what plain code would.
     """
 
     @workflow
