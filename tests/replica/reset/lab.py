@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import pickle
 import select
@@ -13,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+import pytest
 
 from greenroom_replica.reset import Owner, Report, Reset
 
@@ -29,6 +32,12 @@ def restores(*rows: str) -> Callable[[Any], Any]:
         return test
 
     return mark
+
+
+def needs(name: str) -> None:
+    """Skip a test whose library is not installed; it is not imported here: what forks should have no threads."""
+    if importlib.util.find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
 
 
 class Lab:

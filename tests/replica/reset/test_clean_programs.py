@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.replica.reset.lab import Lab
+from tests.replica.reset.lab import Lab, needs
 
 Runner = Callable[..., Any]
 
@@ -82,9 +82,9 @@ def test_a_clean_program_gives_no_report(name: str, runner: Runner) -> None:
     Twenty calls of a program that uses a library as it is meant to be used: not one report, and nothing unchecked but objects.
     """
     if name != "the standard library":
-        pytest.importorskip(name)
+        needs(name)
     if name == "onnxruntime":
-        pytest.importorskip("magika")
+        needs("magika")
 
     def scenario(lab: Lab) -> Any:
         argument: Any = 1
@@ -107,7 +107,7 @@ def test_a_library_that_the_call_imports_gives_no_report_either(name: str, runne
     The same where every import stands in the task, and the first call pays for it.
     """
     if name != "the standard library":
-        pytest.importorskip(name)
+        needs(name)
     lines = PROGRAMS[name].strip().splitlines()
     imports = [line.strip() for line in lines if line.strip().startswith("import")]
     rest = [line for line in lines if not line.strip().startswith("import")]

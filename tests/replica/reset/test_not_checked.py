@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from tests.replica.reset.lab import Lab
+from tests.replica.reset.lab import Lab, needs
 
 Runner = Callable[..., Any]
 
@@ -23,7 +21,7 @@ def test_a_large_array_is_named_with_its_size_and_the_remedy(runner: Runner) -> 
     """
     An array above 64 KiB is not compared; one that is read-only needs no word, nor does a small one.
     """
-    pytest.importorskip("numpy")
+    needs("numpy")
     flow = """
         import numpy
         TABLE = numpy.zeros(1_000_000)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.replica.reset.lab import Lab, in_child, restores
+from tests.replica.reset.lab import Lab, in_child, needs, restores
 
 Runner = Callable[..., Any]
 
@@ -47,7 +47,7 @@ def test_unseeded_calls_never_repeat(kind: str, runner: Runner) -> None:
     """
     A hundred calls that draw without seeding draw a hundred different values, and that is nothing to tell.
     """
-    pytest.importorskip("numpy")
+    needs("numpy")
 
     def scenario(lab: Lab) -> Any:
         values = []
@@ -65,7 +65,7 @@ def test_what_the_import_seeded_repeats_in_every_call(kind: str, runner: Runner)
     """
     A generator that user code seeded while it was imported is in that state at the start of each call.
     """
-    pytest.importorskip("numpy")
+    needs("numpy")
 
     def scenario(lab: Lab) -> Any:
         return [lab.call("task"), lab.call("idle"), lab.call("task"), lab.call("task")]
@@ -81,7 +81,7 @@ def test_a_seed_set_by_a_call_does_not_reach_the_next(kind: str, runner: Runner)
     """
     A call that seeds gets what it asked for; the next, which does not, gets other values each time.
     """
-    pytest.importorskip("numpy")
+    needs("numpy")
     flow = flow_of(kind) + f"def seeded():\n    {SEEDS[kind]}\n    return task()\n"
 
     def scenario(lab: Lab) -> Any:
@@ -99,7 +99,7 @@ def test_forked_children_draw_different_values(kind: str, runner: Runner) -> Non
     """
     Children of one warm runner that say they were forked draw different values, seeded generators the same.
     """
-    pytest.importorskip("numpy")
+    needs("numpy")
 
     def scenario(lab: Lab) -> Any:
         lab.call("task")
@@ -118,7 +118,7 @@ def test_numpy_that_a_call_imports_is_looked_after_too(runner: Runner) -> None:
     """
     A generator of a library that came with a call is reseeded from then on.
     """
-    pytest.importorskip("numpy")
+    needs("numpy")
     flow = "def task():\n    import numpy\n    numpy.random.seed(1)\ndef draw():\n    import numpy\n    return float(numpy.random.random())\n"
 
     def scenario(lab: Lab) -> Any:

@@ -128,16 +128,40 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def test_a_pool_that_would_start_its_processes_again_retires_the_runner(runner: Runner) -> None:
+def test_threads_that_would_start_their_processes_again_retire_the_runner(runner: Runner) -> None:
     """
-    Threads that outlive a call together with processes may start those again.
+    A library's thread that outlives a call together with a process may start it again, as a multiprocessing pool does.
     """
-    flow = "import multiprocessing\nKEEP = []\ndef task(): KEEP.append(multiprocessing.get_context('fork').Pool(1))\n"
+    flow = "import vendored\ndef task(): vendored.start()\n"
+    vendored = """
+        import subprocess, threading
+        STOP = threading.Event()
+        def keep():
+            child = subprocess.Popen(["sleep", "300"])
+            while not STOP.wait(0.01):
+                if child.poll() is not None:
+                    child = subprocess.Popen(["sleep", "300"])
+            child.kill()
+            child.wait()
+        def start():
+            global THREAD
+            THREAD = threading.Thread(target=keep, daemon=True)
+            THREAD.start()
+            while not STOP.wait(0.05): return
+    """
 
-    told = runner(lambda lab: (lab.call("task"), lab.wire())[1], flow=flow)
+    def scenario(lab: Lab) -> Any:
+        lab.call("task")
+        told = lab.wire()
+        vendored = lab.modules["flow"].vendored
+        vendored.STOP.set()
+        vendored.THREAD.join(10)
+        return told
 
-    assert told["retire"]
-    assert told["leaks"]["processes"] >= 1
+    told = runner(scenario, flow=flow, vendored=vendored)
+
+    assert "threads and processes outlived their call, and may start each other again" == told["retire"]
+    assert {"threads": 1, "processes": 1} == told["leaks"]
 
 
 def test_a_resource_tracker_is_left_alone(runner: Runner) -> None:
@@ -212,10 +236,12 @@ def test_patched_libraries_are_told(runner: Runner) -> None:
     )
 
     def scenario(lab: Lab) -> Any:
-        told = []
-        for _ in range(40):
+        told: list[Any] = []
+        left = 200
+        while left:
             lab.call("task")
             told += [(lab.wire()["sentences"], lab.wire()["leaks"])] if lab.report else []
+            left = min(left - 1, 3) if told else left - 1
         return told
 
     sentence = "the call patched libraries, which stays for later calls: json.dumps (now flow.fake)"

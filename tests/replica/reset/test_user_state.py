@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.replica.reset.lab import Lab, restores
+from tests.replica.reset.lab import Lab, needs, restores
 
 Runner = Callable[..., Any]
 
@@ -122,7 +122,7 @@ def test_the_next_call_sees_what_a_fresh_process_would(
     Whatever a call does to the user's state, the next sees it as it was after the import, also the third time.
     """
     if "numpy" in source:
-        pytest.importorskip("numpy")
+        needs("numpy")
     flow = f"{source}\ndef dirty():\n    {does}\ndef look():\n    return repr({sees})\n"
 
     def scenario(lab: Lab) -> Any:
