@@ -196,7 +196,7 @@ class ItemsMachine(RuleBasedStateMachine):
 
 
 TestItemsMachine = ItemsMachine.TestCase
-TestItemsMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestItemsMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
 class TestPlaces:

@@ -40,7 +40,9 @@ SCALARS = (
     | st.binary(max_size=8)
 )
 PLAIN = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=4), inner, max_size=4)
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
+    max_leaves=6,
 )
 
 
@@ -54,7 +56,7 @@ class TestRoundTrip:
         """
         assert unpack(pack(obj)) == obj
 
-    @given(st.lists(PLAIN, max_size=5))
+    @given(st.lists(PLAIN, max_size=4))
     def test_values_behind_each_other_are_told_apart(self, objects):
         """
         A payload is its values one after the other; they are cut where each ends.
@@ -73,7 +75,7 @@ class TestRoundTrip:
         with pytest.raises(ValueFault):
             split(payload, count)
 
-    @given(st.dictionaries(st.text(max_size=5), PLAIN, max_size=5))
+    @given(st.dictionaries(st.text(max_size=5), PLAIN, max_size=4))
     def test_dicts_are_joined_from_encoded_items(self, obj):
         """
         Encoded items are put together without being decoded.
