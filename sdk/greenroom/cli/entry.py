@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from greenroom.cli.exits import FAILED, INTERRUPTED, SUCCEEDED, USAGE, Exit, Usage
 from greenroom.cli.output import ResultFd
 from greenroom.cli.runline import RunLine, help_text, parse
+from greenroom.cli.signals import Leave, Signals
 from greenroom.errors import GreenroomError
 from greenroom.hub_errors import HubError
 
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     except GreenroomError as fault:
         say(f"greenroom run: {_sentence(fault)}")
         return USAGE
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Leave):
         say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:
@@ -188,20 +189,22 @@ def _submit_and_watch(
     except BundleError as fault:
         raise Usage(str(fault)) from fault
     _tell(prepared, hub, strict="strict" in line.options)
-    submitted = link.drive(submit(prepared.submission, prepared.program))
-    for note in submitted.notes:
-        say(f"     {note}")
-    url = submitted.url or f"{hub.url}/e/{submitted.id}"
-    if "detach" in line.options:
-        say(url)
-        stdout.write([f"{submitted.id}\n"])
-        return SUCCEEDED
-    shown = {name: preview(value) for name, value in prepared.submission.inputs.items()}
-    call = call_text(prepared.entity, {name: text for name, text in shown.items() if name in inputs})
-    return _watch(link, submitted, url, call, line, stdout)
+    shown = {name: preview(value) for name, value in prepared.submission.inputs.items() if name in inputs}
+    with Signals() as signals:  # From here on Ctrl-C means the execution, also while it is on its way.
+        submitted = link.drive(submit(prepared.submission, prepared.program))
+        for note in submitted.notes:
+            say(f"     {note}")
+        url = submitted.url or f"{hub.url}/e/{submitted.id}"
+        if "detach" in line.options:
+            say(url)
+            stdout.write([f"{submitted.id}\n"])
+            return SUCCEEDED
+        return _watch(link, submitted, url, call_text(prepared.entity, shown), line, stdout, signals)
 
 
-def _watch(link: Link, submitted: Submitted, url: str, call: str, line: RunLine, stdout: ResultFd) -> int:
+def _watch(
+    link: Link, submitted: Submitted, url: str, call: str, line: RunLine, stdout: ResultFd, signals: Signals
+) -> int:
     from greenroom.cli.delivery import deliver
     from greenroom.cli.screen import screen_for
     from greenroom.cli.watching import Watch
@@ -209,7 +212,7 @@ def _watch(link: Link, submitted: Submitted, url: str, call: str, line: RunLine,
     watching = Watch(link, submitted.id, screen_for(), url=url, call=call, logs=line.options.get("logs", "all"))
     if submitted.replicas is not None:
         watching.progress.fold({"kind": "status", "replicas": submitted.replicas})
-    code = watching.run()
+    code = watching.run(signals)
     if code == SUCCEEDED:
         deliver(link, submitted.id, stdout, form=line.options.get("output", "json"), save=line.options.get("save"))
     link.close()

@@ -31,6 +31,7 @@ def watch(execution: str, logs: str, form: str, hub: str | None) -> None:
     from greenroom.cli.output import ResultFd
     from greenroom.cli.report import call_text
     from greenroom.cli.screen import screen_for
+    from greenroom.cli.signals import Signals
     from greenroom.cli.watching import Watch
 
     stdout = ResultFd()
@@ -38,7 +39,8 @@ def watch(execution: str, logs: str, form: str, hub: str | None) -> None:
         shown = resolve(link, execution)
         call = call_text(shown.get("entity") or "", shown.get("inputs") or {})
         watching = Watch(link, shown["id"], screen_for(), url=shown.get("url") or "", call=call, logs=logs)
-        code = watching.run()
+        with Signals() as signals:
+            code = watching.run(signals)
         if code == 0:
             deliver(link, shown["id"], stdout, form=form)
     raise Exit(code)

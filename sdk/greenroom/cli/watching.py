@@ -43,25 +43,25 @@ class Watch:
         self._behind = logs == "all"
         """Whether output may have come before the stream of events was opened."""
 
-    def run(self) -> int:
+    def run(self, signals: Signals) -> int:
         """Watch until the execution ends, or the person leaves; gives the exit code.
+
+        Args:
+            signals: In force, since before the execution was submitted if it is ours.
 
         Raises:
             HubError: The hub stays away, or does not know the execution.
         """
-        with Signals() as signals:
-            try:
-                self._follow(signals)
-            except Leave:
-                self.view.leave(f"{self._execution} is left to the hub: greenroom watch {self._execution}")
-                return INTERRUPTED if signals.interrupted else CANCELLED
-            except HubGone as gone:
-                raise HubGone(self._execution) from gone
-            finally:
-                self._follower.close()
-            if self.progress.end is None:
-                return INTERRUPTED
-            return self._finish(self.progress.end, signals)
+        try:
+            self._follow(signals)
+        except Leave:
+            self.view.leave(f"{self._execution} is left to the hub: greenroom watch {self._execution}")
+            return INTERRUPTED if signals.interrupted else CANCELLED
+        except HubGone as gone:
+            raise HubGone(self._execution) from gone
+        finally:
+            self._follower.close()
+        return self._finish(self.progress.end, signals) if self.progress.end is not None else INTERRUPTED
 
     def _follow(self, signals: Signals) -> None:
         while not self._follower.ended:
