@@ -126,6 +126,8 @@ class ReplicaCache(BundledStore):
             return
         self.budget.add(entry, entry.bytes, entry.gpu_bytes, entry.load_s, (entry.family.key, entry.digest))
         self._make_room(self.budget.lacks(), spare=entry)
+        if self.call() in (None, self._everyone):
+            self._news[entry] = [0, 1, 0]  # Loaded while a module was imported, or in a thread of no call.
 
     def _make_room(self, need: Need, spare: Entry | None = None) -> bool:
         if not need:
