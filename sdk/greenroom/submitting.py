@@ -230,7 +230,7 @@ def place_of(entity: Any) -> str:
     """The file whose project an entity belongs to: its module's, the running script, or the folder one stands in."""
     module = sys.modules.get(_module_of(entity))
     file: str | None = getattr(module, "__file__", None)
-    if file and not ("site-packages" in file or "dist-packages" in file):
+    if file and os.path.isfile(file) and not ("site-packages" in file or "dist-packages" in file):
         return os.path.abspath(file)
     return _main_file() or os.getcwd()
 
@@ -250,7 +250,8 @@ def _main_file() -> str:
 def _interactive() -> bool:
     """Whether somebody types code into this process: a notebook, or an interpreter."""
     main = sys.modules.get("__main__")
-    return hasattr(sys, "ps1") or not hasattr(main, "__file__") or hasattr(main, "get_ipython")
+    file = getattr(main, "__file__", None)  # `<stdin>` for a program that is piped in.
+    return hasattr(sys, "ps1") or hasattr(main, "get_ipython") or not (isinstance(file, str) and os.path.isfile(file))
 
 
 def _state_of(bundle: Bundle | None, options: Options) -> object:
