@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,11 @@ from greenroom_hub.listening import BadTls
 from greenroom_hub.logs import configure
 from greenroom_hub.service import Service
 from greenroom_hub.store.errors import StoreError
+
+_STARTED_OVER = "GREENROOM_STARTED_OVER"
+"""When this process has started over, for its next life."""
+
+_MOST_RESTARTS = 5
 
 
 @click.group()
@@ -66,10 +73,12 @@ def serve(**given: object) -> None:
     configure(config.log_format)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(config))
+            port = runner.run(_run(config))
     except (StoreError, BadCapacity, UnsafeFolder, BadLauncher, BadImages, BadMount, BadTls, OSError) as fault:
         click.echo(f"the hub cannot start: {fault}", err=True)
         sys.exit(3)
+    if port is not None:
+        _start_over(port)
 
 
 def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,7 +87,19 @@ def _settings(given: Mapping[str, Any]) -> dict[str, Any]:
     return {name: item for name, item in said.items() if item not in (None, "")}
 
 
-async def _run(config: HubConfig) -> None:
+def _start_over(port: int) -> None:
+    """Run the hub anew in this process: on the same port, from its log, with the replicas that live."""
+    now = time.time()
+    recent = [at for at in os.environ.get(_STARTED_OVER, "").split() if now - float(at) < 60]
+    if len(recent) >= _MOST_RESTARTS:
+        click.echo(f"the hub failed {len(recent)} times within a minute, and gives up; its log is whole", err=True)
+        sys.exit(3)
+    os.environ[_STARTED_OVER] = " ".join([*recent, f"{now:.0f}"])
+    os.execv(sys.executable, [sys.executable, "-P", "-m", "greenroom_hub", *sys.argv[1:], "--port", str(port)])
+
+
+async def _run(config: HubConfig) -> int | None:
+    """Serve until the hub is stopped; the port to start over on, if it has to."""
     service = Service(config)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -90,8 +111,9 @@ async def _run(config: HubConfig) -> None:
         gc.collect()
         gc.freeze()  # What was imported stays: no collection needs to look at it again.
         await service.stopping.wait()
+        return service.port if service.starts_over else None
     finally:
-        await service.stop()
+        await service.stop(keep_replicas=service.starts_over)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -84,6 +85,8 @@ class Service:
         self.stopping = asyncio.Event()
         """Set when the hub was asked to end."""
         self.purge = False
+        self.starts_over = False
+        """Whether the process is to run the hub anew: from the log, with the replicas that live."""
         self._runner: web.AppRunner | None = None
         self._parts: _Parts | None = None
         self._started = time.time()
@@ -145,6 +148,7 @@ class Service:
         executor.on_look_up, hub.on_look_again = lookups.look_up, lookups.look_again
         executor.on_unsendable = lambda command, why: _unsendable(hub, command, why)
         hub.on_broken = lambda why: self._on_broken(why)
+        hub.on_fault = lambda why: self._on_fault(why)
         doorway = Doorway(hub, store, archive, vault)
         api = Api(hub, store, logs, archive, doorway, feed, self.about, self.request_stop)
         cleaning = Cleaning(hub, store, logs, folder, config.blob_spare_s)
@@ -183,6 +187,11 @@ class Service:
         """Where others reach this hub."""
         return self.config.url.rstrip("/") or self.url
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return urlsplit(self.url).port or 0
+
     def _write_record(self) -> None:
         path = self.config.state / "hub.json"
         record = {
@@ -195,6 +204,7 @@ class Service:
             "blobs": str(self.config.state / "blobs"),
             "state": str(self.config.state),
             "started": self._started,
+            "local": self.config.local,
         }
         fresh = path.with_suffix(".new")
         fresh.write_text(json.dumps(record, indent=1) + "\n")
@@ -248,6 +258,11 @@ class Service:
         log.error("the hub ends, because its log cannot be written; start it again when that is mended", why=why)
         self.stopping.set()
 
+    def _on_fault(self, why: str) -> None:
+        """A fault of ours: this process starts over, replicas and clients come back to it."""
+        self.starts_over = True
+        self.stopping.set()
+
     async def _end_with_owner(self, pid: int) -> None:
         """A command that was killed could not stop its hub itself: nothing of it stays."""
         while _runs(pid):
@@ -278,8 +293,8 @@ class Service:
         parts = self._parts
         if parts is None:
             return
-        record = self.config.state / "hub.json"
-        record.unlink(missing_ok=True)
+        if not self.starts_over:
+            (self.config.state / "hub.json").unlink(missing_ok=True)
         parts.hub.post(Draining())
         await parts.launchers.close(keep=keep_replicas)
         parts.links.drop_all("the hub stops")

@@ -62,11 +62,24 @@ def begin(state: State, now: Moment, version: str) -> Turn:
         if run.id not in state.runs:
             continue
         run.submitted_mono = now.mono_ms - max(0, now.wall_ms - run.submitted_ms)
-        run.pools = join_pools(state, run.id, run.execution.program)
-        _rearm(state, run)
-        advance(state, run)
+        try:
+            run.pools = join_pools(state, run.id, run.execution.program)
+            _rearm(state, run)
+            advance(state, run)
+        except Exception as fault:  # A fault of ours about one execution must not keep the hub from starting.
+            _set_aside(state, run, fault)
     state.touched.clear()  # Nothing is placed before launchers told who is alive.
     return state.turn
+
+
+def _set_aside(state: State, run: Run, fault: Exception) -> None:
+    """An execution that this version cannot go on with stays in the log, for the next one."""
+    state.runs.pop(run.id, None)
+    for key in run.pools.values():
+        if key in state.pools:
+            state.pools[key].forget(run.id)
+            state.pools[key].drop_wish(run.id)
+    state.say("execution set aside: a fault of the hub", execution=run.id, fault=f"{type(fault).__name__}: {fault}")
 
 
 def _rearm(state: State, run: Run) -> None:

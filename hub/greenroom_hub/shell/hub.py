@@ -75,6 +75,8 @@ class Hub:
         self._ends: dict[str, list[asyncio.Future[None]]] = {}
         self.broken: str | None = None
         """Why nothing can be recorded any more, if so."""
+        self.on_fault: Callable[[str], None] = lambda why: None
+        """Called when a fault of ours makes the memory worthless; what is on disk is whole."""
         self.on_look_again: Callable[[c.LookAgain], None] = lambda command: None
         self.on_broken: Callable[[str], None] = lambda why: None
 
@@ -181,9 +183,23 @@ class Hub:
             return  # The next commit schedules a turn; until then the inbox gathers: that is the group commit.
         if self._inbox:
             events, self._inbox = self._inbox, []
-            self._carry_out(self.machine.apply(events, moment()))
+            try:
+                self._carry_out(self.machine.apply(events, moment()))
+            except Exception:
+                self._contain(events)
+                return
             self._arm()
         self._settle()
+
+    def _contain(self, events: list[Event]) -> None:
+        """A fault of ours left a turn half done: nothing of it is on disk, so the hub starts over from its log.
+
+        What the events asked for was not acknowledged: clients hear that the hub is gone, replicas send again.
+        """
+        kinds = ", ".join(dict.fromkeys(type(event).__name__ for event in events))
+        self.broken = f"a turn failed ({kinds})"
+        log.exception("a turn failed: the hub starts over from its log", events=kinds)
+        self.on_fault(self.broken)
 
     def _carry_out(self, turn: Turn) -> None:
         self._executor.run(turn.do, self.committed)
