@@ -17,16 +17,17 @@ from greenroom_protocol.calls import Outcomes, Status
 
 
 class ItemState(IntEnum):
-    """Where one call is. `docs/states.md` draws the way between these."""
+    """Where one call is."""
 
     READY = 0
+    """It may be handed to a replica."""
     HELD = 1
     """A replica has it: waiting there, or running."""
     SUCCEEDED = 2
     FAILED = 3
     ABORTED = 4
     DELAYED = 5
-    """Waits out the delay before its next attempt."""
+    """Waits out the delay before its next attempt, or for a call that computes the same."""
 
 
 READY, HELD, SUCCEEDED, FAILED, ABORTED, DELAYED = (int(state) for state in ItemState)

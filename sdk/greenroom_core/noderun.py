@@ -27,8 +27,11 @@ class NodeState(IntEnum):
     """Where a node is."""
 
     WAITING = 0
+    """Something that it needs has not ended."""
     STARTED = 1
+    """Its calls may be placed; its branch has chosen; its child or its gate is asked for."""
     ENDED = 2
+    """It has its outcome."""
 
 
 @dataclass(frozen=True, slots=True)

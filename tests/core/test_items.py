@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from greenroom_core.mapping import Items, ItemState, place_of, row_and_position
+from greenroom_core.states import ITEM_MOVES
 from greenroom_protocol.calls import Status
 from tests.driver import columns
 
@@ -168,6 +169,13 @@ class ItemsMachine(RuleBasedStateMachine):
             batch = batch._replace(items=[item], attempts=[attempt])
         assert self.items.stale(batch) == (() if fits else (0,))
         assert self.items.runs(item, attempt) == fits
+
+    @invariant()
+    def moves_are_in_the_table(self):
+        now = bytes(self.items.states) if hasattr(self, "items") else b""
+        for before, after in zip(getattr(self, "before", b""), now, strict=False):
+            assert before == after or ItemState(after) in ITEM_MOVES[ItemState(before)]
+        self.before = now
 
     @invariant()
     def columns_say_what_the_model_says(self):
