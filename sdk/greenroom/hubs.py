@@ -57,6 +57,8 @@ class Hub(NamedTuple):
 
     lasting: bool = True
     """Whether it, and what it keeps, is there after this command."""
+    personal: bool = False
+    """Whether it is this person's own: calls see the variables of the shell that submits."""
 
     def connect(self) -> Connection:
         """A new connection; nothing is sent before the first request."""
@@ -174,7 +176,9 @@ def running_hub(state: StateFolder) -> Hub | None:
 
 def _found(record: HubRecord, state: StateFolder) -> Hub:
     blobs = record.blobs if os.access(record.blobs, os.W_OK) else None
-    return Hub("local hub", _endpoint(record), record.url, _read_token(record), blobs, state)
+    name = "local hub" if record.local else record.url
+    token = _read_token(record)
+    return Hub(name, _endpoint(record), record.url, token, blobs, state, personal=record.local)
 
 
 def _endpoint(record: HubRecord) -> Endpoint:

@@ -35,6 +35,8 @@ class HubRecord(NamedTuple):
     state: str
     started: float
     """Seconds since the epoch."""
+    local: bool = True
+    """Whether it is a person's own (`--local`), rather than a service that keeps its state here."""
 
 
 class StateFolder(NamedTuple):
@@ -115,6 +117,7 @@ def _record(raw: dict[str, Any]) -> HubRecord:
         blobs=str(raw["blobs"]),
         state=str(raw["state"]),
         started=float(raw["started"]),
+        local=bool(raw.get("local", True)),
     )
 
 

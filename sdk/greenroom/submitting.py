@@ -184,7 +184,7 @@ def _wishes(options: Options, hub: Hub) -> dict[str, Any]:
         "name": options.name,
         "by": _person(),
         "labels": dict(options.labels),
-        "env": {**(_shell() if hub.state is not None else {}), **options.env},
+        "env": {**(_shell() if hub.personal else {}), **options.env},
         "cached_results": CachedResults(options.cached_results),
         "priority": options.priority,
         "deadline": options.deadline,

@@ -177,8 +177,8 @@ class Outputs:
             os.makedirs(target, exist_ok=True)
             for path, sha256, _ in held["entries"]:
                 self._copy(sha256, os.path.join(target, *map(_safe, path.split("/"))))
-        shown.pop("uri", None)
-        return {**shown, "path": target}
+        word = "file" if code == Ext.FILE else "directory"
+        return {word: held.get("name"), "path": target, "size": held.get("size")}
 
     def _table(self, held: Mapping[str, Any], place: tuple[str, ...]) -> None:
         assert self._folder is not None
