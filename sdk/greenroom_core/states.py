@@ -53,4 +53,4 @@ ITEM_MOVES: Final[Moves] = {
     ItemState.FAILED: {},
     ItemState.ABORTED: {},
 }
-"""One call of a node. That a replica holds it is not in the log: after a restart it is ready until the replica says so."""
+"""One call of a node. That a replica holds it is not in the log: after a restart it is ready until that is said."""
