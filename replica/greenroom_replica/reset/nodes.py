@@ -45,6 +45,9 @@ class Node:
     silent = False
     """Whether putting it back is not worth telling."""
 
+    hot = True
+    """See `Watched.hot`."""
+
     grows = False
     """See `Watched.grows`."""
 

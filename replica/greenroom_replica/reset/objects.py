@@ -169,6 +169,8 @@ class ClassNode(Node):
 
     __slots__ = ("keeps", "space")
 
+    hot = False
+
     def __init__(self, target: type, keeps: Any, parent: Node | None, label: str) -> None:
         self.space = class_space(target)
         self.keeps = keeps
@@ -219,6 +221,7 @@ class FunctionNode(Node):
 
     __slots__ = ("space",)
 
+    hot = False
     grows = True
 
     def __init__(self, target: FunctionType, parent: Node | None, label: str) -> None:
@@ -276,6 +279,8 @@ class CellNode(Node):
     """What a closure's variable is bound to."""
 
     __slots__ = ()
+
+    hot = False
 
     def heads(self) -> list[Word]:
         return cell_heads(self.target)

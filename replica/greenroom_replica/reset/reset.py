@@ -202,12 +202,12 @@ class Reset:
         """Restore everything; None for a call that left nothing to tell."""
         self._guard.on = self._exits.noting = False
         taken = perf_counter() - self._started
-        quick = mine = False
+        quick = mine = rows = False
         try:
             if (
                 taken < LONG
                 and (quick := self._process.quick())
-                and self._rows.clean()  # Before the rest: where it is not, `len` may be any function.
+                and (rows := self._rows.clean())  # Before the rest: where it is not, `len` may be any function.
                 and (mine := self._watch.clean())
                 and _count() == self._threads.expected
                 and len(sys.modules) == self._modules
@@ -218,6 +218,8 @@ class Reset:
                 self._calling = False
                 self._calls += 1
                 return self._count_descriptors() if not self._calls % _EVERY else None
+            if not rows:
+                self._process.builtins.heal()
             return self._settle(taken, quick, mine)
         except BaseException as error:  # A cancel that came too late, or a fault of ours: never the runner's end.
             return self._settle_again(taken, error)
@@ -248,8 +250,6 @@ class Reset:
 
     def _settle(self, taken: float, quick: bool, mine: bool) -> Report | None:
         """Do all that is not the hot path."""
-        if not self._rows.clean():
-            self._process.builtins.heal()
         report = Report()
         deep = taken >= LONG
         started = self._threads.row in self._tripped

@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 from greenroom_replica.reset.images import NARROW, Word, memcmp, view
 
+_unpack_nothing = Struct("").unpack
+
 _NOTHING: Word = memoryview(b"")
 
 
@@ -19,6 +21,11 @@ class Watched(Protocol):
     @property
     def row(self) -> Any:
         """The row of process state that it belongs to; None for the user's."""
+        ...
+
+    @property
+    def hot(self) -> bool:
+        """Whether calls change it often: containers, instances and globals, not functions."""
         ...
 
     @property
@@ -53,6 +60,8 @@ class Watch:
         self._places: dict[int, list[int]] = {}
         self._image = b""
         self._unpack: Callable[[bytes], tuple[Any, ...]] | None = None
+        self._unpack_hot: Callable[[bytes], tuple[Any, ...]] = _unpack_nothing
+        self._hot = 0
         self._bodies: list[Word] = []
         self._body_parts: list[bytes] = []
         self._body_owners: list[Watched] = []
@@ -67,7 +76,7 @@ class Watch:
 
     def add(self, items: Iterable[Watched]) -> None:
         """Watch these too, from how they look now."""
-        for item in items:
+        for item in sorted(items, key=lambda item: not item.hot):
             self.items.append(item)
             heads = item.heads()
             if not heads:
@@ -96,13 +105,15 @@ class Watch:
     def dirty(self) -> list[Watched]:
         """Find those that changed. What only looks different (a memory moved) may be among them."""
         found = self._moved()
-        bodies, parts = list(self._bodies), list(self._body_parts)
-        for key in found:
+        bodies, parts, image = self._bodies, self._body_parts, self._body_image
+        places = [place for key in found if (place := self._body_places.get(key)) is not None]
+        if places:
             # A body is read only behind an unchanged head: else it may be memory that was given back.
-            place = self._body_places.get(key)
-            if place is not None:
+            bodies, parts = list(bodies), list(parts)
+            for place in places:
                 bodies[place], parts[place] = _NOTHING, b""
-        if b"".join(bodies) != b"".join(parts):
+            image = b"".join(parts)
+        if b"".join(bodies) != image:
             changed = compress(self._body_owners, map(ne, bodies, parts))
             found.update((id(item), item) for item in changed)
         for item, address, size, part in self._wide.values():
@@ -171,11 +182,17 @@ class Watch:
 
     def _moved(self) -> dict[int, Watched]:
         """Find the owners of the heads that differ: one unpacking for all is faster than any search."""
-        parts = self._head_parts
+        owners, parts, image = self._owners, self._head_parts, self._image
         if self._unpack is None:
-            self._unpack = Struct("".join(f"{len(part)}s" for part in parts)).unpack
-        now = self._unpack(b"".join(self._heads))
-        return {id(owner): owner for owner in compress(self._owners, map(ne, now, parts))}
+            sizes = [len(part) for part in parts]
+            cold = next((place for place, owner in enumerate(owners) if not owner.hot), len(owners))
+            self._hot = sum(sizes[:cold])
+            self._unpack = Struct("".join(f"{size}s" for size in sizes)).unpack
+            self._unpack_hot = Struct("".join(f"{size}s" for size in sizes[:cold])).unpack
+        now, hot = b"".join(self._heads), self._hot
+        # What is hardly ever changed (functions, classes) comes last, and is told unchanged by one compare.
+        seen = self._unpack_hot(now[:hot]) if now[hot:] == image[hot:] else self._unpack(now)
+        return {id(owner): owner for owner in compress(owners, map(ne, seen, parts))}
 
     def _slowly_changed(self) -> bool:
         for _, address, size, part in self._wide.values():

@@ -41,6 +41,7 @@ class Row:
     """
 
     name = ""
+    hot = True
     grows = False
     silent = False
     """Whether a change is put back without a word: normal use makes it."""
@@ -108,6 +109,7 @@ class RowFailure(Exception):
 class SpaceItem:
     """One dict or list of a row, as something to watch: when its memory changes, the row is asked."""
 
+    hot = True
     grows = False
 
     def __init__(self, row: Row, space: dict[Any, Any] | list[Any]) -> None:
@@ -130,6 +132,7 @@ class SpaceItem:
 class AskedItem:
     """A row none of whose spaces can be watched: it is asked once for all of them."""
 
+    hot = True
     grows = False
 
     def __init__(self, row: Row) -> None:
