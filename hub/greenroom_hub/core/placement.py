@@ -111,10 +111,15 @@ class Load(NamedTuple):
     """Microseconds of work, by what was measured; calls that nobody measured count as long."""
     calls: int
     """Calls, many short ones counting as one."""
+    taken: int
+    """Slots that long calls hold: the work before another call is that of the other slots alone."""
+    shared_us: float
+    """Microseconds of work in those."""
 
 
 def _load(state: State, pool: Pool, replica: Replica) -> Load:
-    us = calls = 0.0
+    us = calls = shared = 0.0
+    taken = 0
     for (execution, name), held in replica.held.items():
         run = state.runs.get(execution)
         task = run.execution.nodes[name].task if run is not None else None
@@ -122,7 +127,11 @@ def _load(state: State, pool: Pool, replica: Replica) -> Load:
         mean = timing.mean_us if timing.count else LONG_US
         us += len(held) * mean
         calls += len(held) * min(1.0, mean / SHORT_US)
-    return Load(us, int(calls))
+        if mean >= LONG_US:
+            taken += len(held)
+        else:
+            shared += len(held) * mean
+    return Load(us, int(calls), taken, shared)
 
 
 def _choose_of(
@@ -147,12 +156,13 @@ def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica
     if replica.once:
         return min(1, node.items.room)
     if timing.short:
+        width -= load.taken
         ahead = state.settings.ahead_us * width
-        if load.us * 2 > ahead:
+        if width <= 0 or load.shared_us * 2 > ahead:
             return 0  # Topped up from half on: fewer, fuller frames.
         own = len(replica.held.get((run.id, node.id), ()))
         ramp = min(replica.ramp.get((run.id, node.id), width), DEEPEST * width)
-        allowed = min(max(width, int((ahead - load.us) / max(timing.mean_us, 1.0))), ramp - own)
+        allowed = min(max(width, int((ahead - load.shared_us) / max(timing.mean_us, 1.0))), ramp - own)
     else:
         allowed = timing.beside(width) - load.calls
     room = node.items.room

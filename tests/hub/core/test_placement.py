@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from greenroom_core.program import Resources
+from greenroom_core.program import Resources, Task
 from greenroom_hub.core import commands as c
 from greenroom_hub.core.ledger import Capacity
 
@@ -78,6 +78,27 @@ def test_long_calls_travel_alone() -> None:
     hub.answer(us=1_000_000)
 
     assert [1, 1] == [len(sent.items) for sent in hub.sent]
+
+
+def test_a_long_call_leaves_the_other_slots_to_short_ones() -> None:
+    """
+    A replica of regular tasks that holds a call of minutes goes on with short ones beside it, many at a time.
+    """
+    hub = HubDriver(regular_slots=2)
+    hub.submit(map_program(regular=True), "wf-1", xs=xs(40))
+    hub.connect()
+    hub.answer_all(us=30)
+    slow = Task("f.slow", "e", inputs=("x",), outputs=("o0",))
+    hub.submit(map_program(regular=True, task=slow), "wf-2", xs=xs(1))
+    held = hub.take()
+
+    hub.submit(map_program(regular=True), "wf-3", xs=xs(40))
+
+    assert ["wf-3"] == [sent.execution for sent in hub.sent]
+    assert 1 < len(hub.sent[0].items)
+    hub.answer_all(us=30)
+    hub.answer(held)
+    assert not hub.state.runs
 
 
 def test_executions_take_turns() -> None:
