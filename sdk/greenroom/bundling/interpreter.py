@@ -32,7 +32,17 @@ def interpreter_key() -> Interpreter:
     """The running interpreter."""
     version = ".".join(map(str, sys.version_info[:3]))
     implementation = sys.implementation.cache_tag or sys.implementation.name
-    return Interpreter(sys.executable, sys.prefix, version, implementation, digest_of(distributions()))
+    return Interpreter(_executable(), sys.prefix, version, implementation, digest_of(distributions()))
+
+
+def _executable() -> str:
+    """The running Python under the one name that all its names share: `python` and `python3.11` keep one pool warm."""
+    folder = os.path.dirname(sys.executable)
+    usual = os.path.join(folder, "python")
+    try:
+        return usual if os.path.samefile(usual, sys.executable) else sys.executable
+    except OSError:
+        return sys.executable
 
 
 def distributions(search: Iterable[str] | None = None) -> dict[str, str]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+
+import pytest
 
 from greenroom.bundling import Installed, compare, distributions, interpreter_key
 
@@ -36,11 +39,12 @@ def test_distributions_are_read_from_names(tmp_path: Path) -> None:
 
 def test_the_interpreter_is_named_with_what_is_installed() -> None:
     """
-    The running one: as it was started, its version, and a digest that changes with any installed version.
+    The running one: its version, and a digest that changes with any installed version.
     """
     key = interpreter_key()
 
-    assert (key.executable, key.prefix) == (sys.executable, sys.prefix)
+    assert os.path.samefile(sys.executable, key.executable)
+    assert sys.prefix == key.prefix
     assert key.version == ".".join(map(str, sys.version_info[:3]))
     assert key == interpreter_key()
     assert "pytest" in distributions()
@@ -80,3 +84,18 @@ def test_only_what_matters_is_compared() -> None:
     text = compare(many, many._replace(distributions={}))
     assert text is not None
     assert "p0, p1, p2, p3, p4, and 4 more" in text
+
+
+def test_all_names_of_one_python_are_one_interpreter(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """
+    A notebook's `python` and the command's `python3.11` keep one pool warm.
+    """
+    for name in ("python3.11", "python"):
+        (tmp_path / name).symlink_to(sys.executable)
+
+    told = set()
+    for name in ("python3.11", "python"):
+        monkeypatch.setattr(sys, "executable", str(tmp_path / name))
+        told.add(interpreter_key().executable)
+
+    assert {str(tmp_path / "python")} == told
