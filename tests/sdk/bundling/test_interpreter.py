@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def test_the_interpreter_is_named_with_what_is_installed() -> None:
     """
     key = interpreter_key()
 
-    assert os.path.samefile(sys.executable, key.executable)
+    assert Path(key.executable).samefile(sys.executable)
     assert sys.prefix == key.prefix
     assert key.version == ".".join(map(str, sys.version_info[:3]))
     assert key == interpreter_key()
