@@ -10,6 +10,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom.cli.exits import Usage
+from greenroom.cli.runline import is_option
 from greenroom.errors import BadText
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def _take_apart(name: str, interface: Interface, words: Sequence[str]) -> tuple[
     rest = list(words)
     while rest:
         word = rest.pop(0)
+        if is_option(word) and word[2:].partition("=")[0].replace("-", "_") not in {*interface.inputs, "inputs_file"}:
+            raise Usage(f"{word} is an option of run, not an input of {name}: it stands before FILE")
         if not word.startswith("--") or word == "--":
             raise Usage(f"{word!r} is no input: inputs of {name} are given as --NAME VALUE{_known(interface)}")
         typed, sign, text = word[2:].partition("=")

@@ -137,6 +137,11 @@ def _option(word: str, words: list[str]) -> tuple[Flag, Any]:
     return flag, value
 
 
+def is_option(word: str) -> bool:
+    """Whether a word is an option of `run` itself, for whoever typed it behind FILE."""
+    return word.partition("=")[0] in _BY_NAME
+
+
 def help_text() -> str:
     """What `greenroom run --help` prints."""
     lines = [

@@ -79,6 +79,8 @@ def test_values_are_read_by_their_types(words, values):
         (["--m", "1"], "wf has no input 'm'; it has --n (int), --batch_size (float), "),
         (["--n", "1", "--bach-size", "2"], "wf has no input 'bach-size'; did you mean --batch_size?"),
         (["3"], "'3' is no input: inputs of wf are given as --NAME VALUE; it has --n (int), "),
+        (["--n", "1", "--detach"], "--detach is an option of run, not an input of wf: it stands before FILE"),
+        (["-o", "text"], "-o is an option of run, not an input of wf: it stands before FILE"),
         (["--n", "1", "--no-name"], "wf has no input 'no-name'; did you mean --name?"),
         (["--n", "1", "--names", "b"], "--names: expected list[str], got 'b'"),
     ],
