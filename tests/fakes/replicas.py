@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import aiohttp
+
 from greenroom_core.failure import Cause, Failure
 from greenroom_hub.core.commands import StartReplica, StopReplica
 from greenroom_hub.core.events import Event, ReplicaExited
@@ -42,19 +43,21 @@ class FakeReplica:
         """Live until the hub hangs up."""
         connector = aiohttp.UnixConnector(self.socket)
         headers = {"Authorization": f"Bearer {self.token}"}
-        async with aiohttp.ClientSession(connector=connector) as session:
-            async with session.ws_connect("http://hub/api/replica", headers=headers, max_msg_size=0) as link:
-                self.link = link
-                await link.send_bytes(frames.encode([self.hello()]))
-                async for message in link:
-                    if message.type is not aiohttp.WSMsgType.BINARY:
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.ws_connect("http://hub/api/replica", headers=headers, max_msg_size=0) as link,
+        ):
+            self.link = link
+            await link.send_bytes(frames.encode([self.hello()]))
+            async for message in link:
+                if message.type is not aiohttp.WSMsgType.BINARY:
+                    break
+                self.frames_in += 1
+                answers = [a for m in frames.decode(message.data, HUB_KINDS) for a in self.hear(m)]
+                if answers:
+                    await link.send_bytes(frames.encode(answers))
+                    if any(isinstance(answer, frames.Bye) for answer in answers):
                         break
-                    self.frames_in += 1
-                    answers = [a for m in frames.decode(message.data, HUB_KINDS) for a in self.hear(m)]
-                    if answers:
-                        await link.send_bytes(frames.encode(answers))
-                        if any(isinstance(answer, frames.Bye) for answer in answers):
-                            break
 
     def hello(self) -> frames.Hello:
         facts = {"pool": self.pool, "python": "3.11", "pid": 0}

@@ -38,9 +38,8 @@ def map_program(
     count: int = 1, concurrency: int | None = None, task: Task | None = None, **environment: Any
 ) -> Program:
     """A map `m` over the list `xs`, in an environment `e`."""
-    node = Node(
-        "m", NodeKind.MAP, target="t", inputs={"x": Promise("", "xs")}, over=("x",), outputs=("o0",), concurrency=concurrency
-    )  # fmt: skip
+    inputs = {"x": Promise("", "xs")}
+    node = Node("m", NodeKind.MAP, target="t", inputs=inputs, over=("x",), outputs=("o0",), concurrency=concurrency)
     return _program((node,), ("xs",), Promise("m", "o0"), count, environment, task)
 
 
@@ -186,9 +185,8 @@ class HubDriver:
             self.links += 1
             command = started[name]
             pool = name.rsplit("-r", 1)[0]
-            hello = Hello(
-                PROTOCOL, name, command.generation, 0, held or [], unacked or [], [], [], {"pool": pool, "index": command.index}
-            )  # fmt: skip
+            facts = {"pool": pool, "index": command.index}
+            hello = Hello(PROTOCOL, name, command.generation, 0, held or [], unacked or [], [], [], facts)
             events.append(e.ReplicaConnected(hello, self.links))
         return self.when(*events)
 

@@ -7,7 +7,6 @@ from collections import Counter
 from greenroom_core.program import Resources, Task
 from greenroom_hub.core import commands as c
 from greenroom_hub.core.ledger import Capacity
-
 from tests.hub.core.driver import HubDriver, map_program, task_program, xs
 
 

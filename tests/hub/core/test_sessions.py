@@ -6,7 +6,6 @@ from greenroom_core.facts import CallsFinished, CallsLost, ExecutionEnded, Outco
 from greenroom_hub.core import commands as c
 from greenroom_hub.core import events as e
 from greenroom_protocol.frames import Hello, Lost, Returned
-
 from tests.hub.core.driver import HubDriver, map_program, task_program, xs
 
 

@@ -8,7 +8,6 @@ from greenroom_core.values import pack
 from greenroom_hub.core import commands as c
 from greenroom_hub.core import events as e
 from greenroom_hub.core.ledger import Capacity
-
 from tests.hub.core.driver import HubDriver, chain_program, map_program, task_program, xs
 
 
