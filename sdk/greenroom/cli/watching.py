@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from greenroom.cli.exits import CANCELLED, HUB, INTERRUPTED, USAGE
 from greenroom.cli.progress import Progress
@@ -103,7 +104,7 @@ class Watch:
         view = self.progress.nodes.get(node) if node else None
         parts = [self._execution, node, str(item) if item is not None and view is not None and view.is_map else None]
         address = "/".join(part for part in parts if part)
-        output = self._output(node, item) if self._logs == "errors" else []
+        output = self._output(node, item, address.partition("/")[2]) if self._logs == "errors" else []
         hints = [("its output", f"greenroom logs {address}")] if call and call.get("last_output") else []
         block = failure_block(end["failure"], address, node=view, item=item, call=call, hints=hints, cwd=os.getcwd())
         return [*output, *block]
@@ -117,18 +118,19 @@ class Watch:
             return None  # The failure itself is known; what surrounds it is a courtesy.
         return call if isinstance(call, dict) else None
 
-    def _output(self, node: str | None, item: int | None) -> list[str]:
+    def _output(self, node: str | None, item: int | None, place: str) -> list[str]:
+        """The last lines that the failed call printed."""
         from greenroom.cli.words import tame
 
         if not node:
             return []
-        path = f"{path_to(self._execution, 'logs')}?node={node}&item={item or 0}&raw=1"
+        path = f"{path_to(self._execution, 'logs')}?{urlencode({'node': node, 'item': item or 0, 'raw': 1})}"
         try:
             text = self._link.request(Request("GET", path)).body.decode("utf-8", "replace")
         except HubError:
             return []
         lines = [tame(line, color=False) for line in text.splitlines()[-50:]]
-        return [f"{node} | {line}" for line in lines]
+        return [f"{place} | {line}" for line in lines]
 
 
 def code_of(error: HubError) -> int:
