@@ -49,11 +49,12 @@ def schedule(state: State, pool: Pool, touched: Iterable[str]) -> None:
     Args:
         state: The machine's.
         pool: Where to look.
-        touched: Replicas whose load has changed in this turn; others are looked at only when they are idle.
+        touched: Replicas whose load has changed in this turn; others are looked at only when they have a slot free.
     """
     if state.expected or state.draining or not pool.queue:
         return
-    busy = [state.replicas[name] for name in touched if name in state.replicas]
+    names = dict.fromkeys((*touched, *pool.replicas)) if pool.slots > 1 else touched  # Idle is who holds nothing.
+    busy = [state.replicas[name] for name in names if name in state.replicas]
     for replica in (*_idle(state, pool), *busy):
         _fill(state, pool, replica, cold=False)
     if pool.queue and pool.lanes:

@@ -93,9 +93,12 @@ def test_a_long_call_leaves_the_other_slots_to_short_ones() -> None:
 
     hub.submit(map_program(regular=True), "wf-3", xs=xs(40))
 
-    assert ["wf-3"] == [sent.execution for sent in hub.sent]
-    assert 1 < len(hub.sent[0].items)
-    hub.answer_all(us=30)
+    frames = 0
+    while hub.sent:
+        hub.answer(us=30)
+        frames += 1
+    assert ["wf-2"] == list(hub.state.runs)
+    assert frames < 20
     hub.answer(held)
     assert not hub.state.runs
 
