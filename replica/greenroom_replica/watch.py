@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 from typing import TYPE_CHECKING, Final
@@ -199,7 +200,7 @@ class Watch:
         """A runner has a pid: its limits are set."""
         config = self._crew.config
         if config.cgroups and (config.memory_limit or config.pids_limit):
-            name = group_name(config.replica, handle.number)
+            name = group_name(f"{config.replica}.{os.getpid()}", handle.number)  # Hubs may have replicas of one name.
             group = ControlGroup.make(name, config.memory_limit, config.pids_limit)
             if group is not None and group.add(handle.pid):
                 self._groups[handle.number] = group
