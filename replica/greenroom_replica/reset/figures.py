@@ -7,6 +7,7 @@ import sys
 from time import perf_counter
 from types import FunctionType, MethodType, ModuleType
 
+from greenroom_replica.reset.report import Report
 from greenroom_replica.reset.usercode import Territory, is_standard
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -90,3 +91,45 @@ class Descriptors:
             return 0
         grown, self._told = now - self._told, now
         return grown
+
+
+class Figures:
+    """What is counted of a runner, and told where it grows."""
+
+    def __init__(self, territory: Territory) -> None:
+        self._descriptors = Descriptors()
+        self._patches = Patches(territory)
+        self._resident = resident_bytes()
+
+    def count(self, owned: int) -> Report | None:
+        """Count descriptors only, for calls too short to pay for more."""
+        report = Report()
+        self._tell_descriptors(report, owned)
+        return report if report else None
+
+    def look(self, report: Report, taken: float, owned: int) -> int:
+        """Count what is left open and patched; return by how many bytes the process grew.
+
+        Args:
+            report: Where to tell.
+            taken: Seconds of the call; a hundredth of it is spent on patches.
+            owned: Descriptors that belong to cache entries.
+        """
+        self._tell_descriptors(report, owned)
+        patched = self._patches.find(taken / 100)
+        if patched:
+            report.leaks["patched"] = len(patched)
+            report.sentences.append(
+                f"the call patched libraries, which stays for later calls: {', '.join(patched[:5])}"
+            )
+        now = resident_bytes()
+        grown, self._resident = now - self._resident, now
+        return max(0, grown)
+
+    def _tell_descriptors(self, report: Report, owned: int) -> None:
+        more = self._descriptors.more(owned)
+        if more:
+            report.leaks["descriptors"] = more
+            report.sentences.append(
+                f"{more} more descriptors are open than before: files or sockets that calls did not close"
+            )

@@ -76,18 +76,23 @@ class Process:
         for row in self.rows:
             row.use(baseline[row.name])
 
-    def switch(self, baseline: Baseline) -> list[str]:
-        """Take a baseline as what is right, and make it so."""
-        failures: list[str] = []
+    def switch(self, baseline: Baseline, clean: bool = False) -> list[Row]:
+        """Take a baseline as what is right, and make it so; return the rows that were looked at.
+
+        Args:
+            baseline: What is right from now on.
+            clean: Whether the process is as the last baseline had it: then rows that both share are skipped.
+        """
+        rows = [row for row in self.rows if not clean or row.base is not baseline[row.name] or row is self.chance]
         self.use(baseline)
-        for row in self.rows:
+        for row in rows:
             try:
                 if row is self.chance or row.differs():
                     row.write(baseline[row.name])
-            except Exception as error:
-                failures.append(f"{row.name}: {error}")
+            except Exception:
+                continue  # What cannot be put back now is found, and said, after the next call.
         self.tripwires.tripped.clear()
-        return failures
+        return rows
 
     def items(self) -> list[Watched]:
         """What has to be watched of the rows."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 import os
 import sys
-import threading
 from _thread import _count
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from time import perf_counter
 from types import FunctionType, ModuleType
 from typing import Any
 
-from greenroom_replica.reset.figures import Descriptors, Patches, count_descriptors, resident_bytes
+from greenroom_replica.reset.figures import Figures, count_descriptors
 from greenroom_replica.reset.imports import ImportGuard
 from greenroom_replica.reset.opaque import sentences
 from greenroom_replica.reset.owners import Owner, list_folders, remove
@@ -57,8 +56,7 @@ class Reset:
         self._guard.install()
         self._threads = Threads(self._territory, self._process.tripwires)
         self._children = Children()
-        self._patches = Patches(self._territory)
-        self._descriptors = Descriptors()
+        self._figures = Figures(self._territory)
         self._pristine: Baseline = self._process.read()
         self._process.use(self._pristine)
         self._bundles: dict[str, Bundle] = {}
@@ -75,7 +73,6 @@ class Reset:
         self._calling = False
         self._modules = len(sys.modules)
         self._started = 0.0
-        self._resident = resident_bytes()
         self._calls = 0
         self._take_context()
         self.reseed_after_fork()
@@ -170,6 +167,7 @@ class Reset:
                     self._bundle(bundle_id).adopt_value(value, variable.name)
         self._watches.clear()
         self._current = None
+        self._rows = Watch(self._process.items())
         self._modules = len(sys.modules)
 
     def _take_context(self) -> None:
@@ -217,7 +215,7 @@ class Reset:
             ):
                 self._calling = False
                 self._calls += 1
-                return self._count_descriptors() if not self._calls % _EVERY else None
+                return self._figures.count(self._owned_descriptors()) if not self._calls % _EVERY else None
             if not rows:
                 self._process.builtins.heal()
             return self._settle(taken, quick, mine)
@@ -235,13 +233,13 @@ class Reset:
         bundle = self._bundle(bundle_id)
         if bundle.baseline is None:
             bundle.baseline = dict(self._pristine)
-        self._process.switch(bundle.baseline)
+        rows = self._process.switch(bundle.baseline, clean=self._current is not None)
         self._current = bundle
         watch = self._watches.get(bundle_id)
         if watch is None:
             watch = self._watches[bundle_id] = Watch(bundle.nodes)
         self._watch = watch
-        self._rows = Watch(self._process.items())
+        self._rearm_rows(rows)
 
     def _context_clean(self) -> bool:
         now = contextvars.copy_context()
@@ -259,7 +257,7 @@ class Reset:
         if self._exits.pending:
             report.sentences += self._exits.run()
             quick = mine = False
-        grown = self._figures(report, taken) if deep else 0
+        grown = self._figures.look(report, taken, self._owned_descriptors()) if deep else 0
         self._restore(report, taken if deep else 0.0, grown, quick, mine)
         self._calling = False
         return report if report else None
@@ -344,34 +342,6 @@ class Reset:
         self._calling = False
         return report
 
-    # -- Figures ---------------------------------------------------------------------------------------------------
-
-    def _count_descriptors(self) -> Report | None:
-        report = Report()
-        self._tell_descriptors(report)
-        return report if report else None
-
-    def _tell_descriptors(self, report: Report) -> None:
-        more = self._descriptors.more(sum(owner.descriptors for owner in self._owners))
-        if more:
-            report.leaks["descriptors"] = more
-            report.sentences.append(
-                f"{more} more descriptors are open than before: files or sockets that calls did not close"
-            )
-
-    def _figures(self, report: Report, taken: float) -> int:
-        """Count what is left open and patched, and how much the process grew: in bytes."""
-        self._tell_descriptors(report)
-        patched = self._patches.find(taken / 100)
-        if patched:
-            report.leaks["patched"] = len(patched)
-            report.sentences.append(
-                f"the call patched libraries, which stays for later calls: {', '.join(patched[:5])}"
-            )
-        now = resident_bytes()
-        grown, self._resident = now - self._resident, now
-        return max(0, grown)
-
     # -- Cache entries ---------------------------------------------------------------------------------------------
 
     @contextmanager
@@ -420,6 +390,9 @@ class Reset:
                 loop.close()
         remove(owner.files)
         return failures
+
+    def _owned_descriptors(self) -> int:
+        return sum(owner.descriptors for owner in self._owners)
 
     def own_threads(self) -> None:
         """Let all threads live that there are now: the runner's own, started after this was made."""
@@ -495,23 +468,21 @@ class Reset:
         """Give this process random numbers of its own; what user code seeded on purpose stays as it is."""
         chance = self._process.chance
         chance.write(chance.base)
+        self._rows.rearm([chance])
         for bundle in self._bundles.values():
+            renewed = []
             for node in bundle.nodes:
                 renew: Callable[[], None] | None = getattr(node, "renew", None)
                 if renew is not None:
                     renew()
-        self._watches.clear()
-        self._current = None
+                    renewed.append(node)
+            if renewed and bundle.name in self._watches:
+                self._watches[bundle.name].rearm(renewed)
 
     def close(self) -> None:
         """Put back every function that was replaced; for tests, and a runner that hands its process on."""
         self._guard.uninstall()
         self._process.uninstall()
-
-    @property
-    def main_thread(self) -> bool:
-        """Whether this is the thread that it was made in, the only one that may use it."""
-        return threading.current_thread() is threading.main_thread()
 
 
 def _default_of(variable: contextvars.ContextVar[Any]) -> Any:

@@ -234,6 +234,21 @@ def test_each_bundle_has_its_own_baseline(runner: Runner) -> None:
     assert runner(scenario, load=(), one=source, two=source) == [("one", "one"), ("two", "two"), ("one", "one")]
 
 
+def test_the_import_of_one_bundle_is_not_seen_by_the_next_call_of_another(runner: Runner) -> None:
+    """
+    Also in the first call after that import, and when bundles alternate.
+    """
+    source = "import os\nos.environ['NAME'] = os.environ.get('NAME', '') + __name__\nos.umask(0o70)\ndef task(): return os.environ['NAME']\n"
+
+    def scenario(lab: Lab) -> Any:
+        lab.load("one", bundle="one")
+        seen = [lab.call("task", bundle="one", module="one")]
+        lab.load("two", bundle="two")
+        return [*seen, *(lab.call("task", bundle=name, module=name) for name in ("one", "two", "one"))], lab.report
+
+    assert (["one", "one", "two", "one"], None) == runner(scenario, load=(), one=source, two=source)
+
+
 def test_what_cannot_be_put_back_retires_the_runner(runner: Runner) -> None:
     """
     A working folder that is gone, with no way back, is said, and the runner is replaced.
