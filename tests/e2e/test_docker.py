@@ -355,9 +355,10 @@ def test_calls_that_run_survive_the_hub(hub: Containers) -> None:
     """
     Calls that a container runs while its hub is killed are not run again.
     """
-    hub.serve()
+    port = 20_000 + os.getpid() % 20_000
+    hub.serve("--port", str(port))
     hub.person.write("long.py", flow("import time; time.sleep(8); return os.getpid()"))
-    running = hub.person.start("run", "--name", "long", "long.py", "wf")
+    running = hub.person.start("run", "--hub", f"http://127.0.0.1:{port}", "--name", "long", "long.py", "wf")
     wait_for(lambda: "long" in hub.log and hub.person.warm("actor"), "the replica")
     wait_for(lambda: any("calls_started" == e["kind"] for e in hub.person.events("long")), "the call")
     before = hub.all()
@@ -378,23 +379,21 @@ def test_a_hundred_environments_come_and_go(hub: Containers) -> None:
     hub.serve("--capacity", "cpu=64,mem=64Gi")
     hub.person.write(
         "many.py",
-        """
-import greenroom
-
-environments = [greenroom.ActorEnvironment(name=f"e{n}", ttl_seconds=1) for n in range(100)]
-
-def task_of(environment, n):
-    @environment.task
-    def work(x: int) -> int:
-        return x + n
-    return work
-
-tasks = [task_of(environment, n) for n, environment in enumerate(environments)]
-
+        "import greenroom\n"
+        + "".join(
+            f"""
+@greenroom.ActorEnvironment(name="e{n}", ttl_seconds=1).task
+def work{n}(x: int) -> int:
+    return x + {n}
+"""
+            for n in range(100)
+        )
+        + """
 @greenroom.workflow
 def wf(x: int = 0) -> list[int]:
-    return [task(x=x) for task in tasks]
-""",
+    return [%s]
+"""
+        % ", ".join(f"work{n}(x=x)" for n in range(100)),
     )
     done = hub.person.start("run", "many.py", "wf").wait(240)
 
