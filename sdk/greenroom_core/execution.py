@@ -200,7 +200,7 @@ class Execution:
 
     def _graft(self, node: NodeRun, value: Value) -> None:
         """A dynamic task's result is a graph: its nodes join, and the dynamic node waits for them."""
-        fragment = Fragment.read(value).within(node.id)
+        fragment = Fragment.read(value).within(node.id).beside(self.environments)
         tasks = {**self.tasks, **fragment.tasks}
         environments = {**self.environments, **fragment.environments}
         plans = {**self.plans, **fragment.plans}

@@ -45,6 +45,26 @@ class Fragment:
         nodes = tuple(_node(node, owner) for node in self.nodes)
         return replace(self, nodes=nodes, outputs={name: _binding(b, owner) for name, b in self.outputs.items()})
 
+    def beside(self, environments: Mapping[str, Environment]) -> Fragment:
+        """The same graph with other keys for environments that are called like different ones which are there already.
+
+        Args:
+            environments: Those of the execution so far.
+        """
+        keys: dict[str, str] = {}
+        for key, environment in self.environments.items():
+            free, number = key, 2
+            while environments.get(free, environment) != environment or free in keys.values():
+                free, number = f"{key}#{number}", number + 1
+            keys[key] = free
+        if all(key == free for key, free in keys.items()):
+            return self
+        tasks = {
+            key: replace(task, environment=keys.get(task.environment, task.environment))
+            for key, task in self.tasks.items()
+        }
+        return replace(self, tasks=tasks, environments={keys[key]: one for key, one in self.environments.items()})
+
     def check(
         self,
         tasks: Mapping[str, Task],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -67,15 +68,15 @@ def launcher_of(state: State, environment: Environment) -> str:
     return environment.launcher or state.settings.launchers[0]
 
 
-def check_environments(state: State, program: Program, strict: bool) -> tuple[str, ...]:
-    """What of a program's requests is cut to the machine, in words.
+def check_environments(state: State, environments: Iterable[Environment], strict: bool) -> tuple[str, ...]:
+    """What of the requests of a program's environments is cut to the machine, in words.
 
     Raises:
         NeverFits: A request is too large for this hub, which does not cut (it is not local, or it was told not to).
         NoLauncher: An environment names a launcher that is not here.
     """
     cuts = []
-    for environment in program.environments.values():
+    for environment in environments:
         launcher, known = launcher_of(state, environment), state.settings.launchers
         if launcher == EXTERNAL:
             continue  # Who starts a replica by hand knows its machine.
@@ -91,10 +92,12 @@ def check_environments(state: State, program: Program, strict: bool) -> tuple[st
     return tuple(cuts)
 
 
-def join_pools(state: State, execution: str, program: Program) -> dict[str, str]:
-    """The pools of a program's environments, made where they do not exist."""
+def join_pools(
+    state: State, execution: str, program: Program, environments: Mapping[str, Environment] | None = None
+) -> dict[str, str]:
+    """The pools of environments (all of the program's unless told otherwise), made where they do not exist."""
     pools = {}
-    for key, environment in program.environments.items():
+    for key, environment in (program.environments if environments is None else environments).items():
         pool = _pool(state, program.project, environment, program.interpreter)
         _succeed(state, pool, program.entity)
         wish = wish_of(state, environment)

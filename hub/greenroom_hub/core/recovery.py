@@ -63,7 +63,7 @@ def begin(state: State, now: Moment, version: str) -> Turn:
             continue
         run.submitted_mono = now.mono_ms - max(0, now.wall_ms - run.submitted_ms)
         try:
-            run.pools = join_pools(state, run.id, run.execution.program)
+            run.pools = join_pools(state, run.id, run.execution.program, run.execution.environments)
             _rearm(state, run)
             advance(state, run)
         except Exception as fault:  # A fault of ours about one execution must not keep the hub from starting.

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 from greenroom_core.execution import Execution
+from greenroom_core.program import Program
 from greenroom_hub.core.commands import Wanted
 
 
@@ -42,6 +43,8 @@ class Run:
     """(replica, loader, key) of entries that it found loaded."""
     loaded: set[tuple[str, str, str]] = field(default_factory=set)
     """(replica, loader, key) of entries that it loaded itself."""
+    derived: tuple[str, Program] | None = None
+    """Digest and program of children whose plans a dynamic task brought."""
     noticed: set[str] = field(default_factory=set)
     """What it has been told, so that it is said once."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
 from greenroom_core.execution import Execution
@@ -25,13 +24,13 @@ from greenroom_core.program import Program
 from greenroom_core.values import NIL, ValueFault, unpack
 from greenroom_hub.core import caching
 from greenroom_hub.core.caching import look_up
+from greenroom_hub.core.children import child_id, join_late, program_of_child
 from greenroom_hub.core.commands import Ended, Refusal, Reply, SendCancel
 from greenroom_hub.core.events import CancelWanted, GateAnswered, LookedAgain, LookedUp, Submitted
 from greenroom_hub.core.pools import CannotServe, changes, check_environments, join_pools
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import State
 from greenroom_protocol.calls import Outcomes
-from greenroom_protocol.ids import execution_id
 
 
 def on_submitted(state: State, event: Submitted) -> None:
@@ -41,7 +40,7 @@ def on_submitted(state: State, event: Submitted) -> None:
         state.tell(Reply(event.request, error=refusal))
         return
     try:
-        cuts = check_environments(state, event.program, event.submission.strict)
+        cuts = check_environments(state, event.program.environments.values(), event.submission.strict)
     except CannotServe as fault:
         state.tell(Reply(event.request, error=Refusal("never_fits", str(fault))))
         return
@@ -102,12 +101,16 @@ def _enriched(state: State, run: Run, fact: Fact) -> Fact:
 
 def _start_nodes(state: State, run: Run) -> None:
     started, run.execution.started = run.execution.started, []
+    refused = _join_late(state, run)
     for name in started:
         node = run.execution.nodes[name]
         if node.ended or node.items is None:
             continue
-        if node.upstream or node.items.trouble:
+        if node.upstream or node.owner or run.parent or node.items.trouble:
             run.needs[name] = state.position  # What its calls depend on goes to disk with this turn.
+        if refused and node.task is not None and node.task.environment not in run.pools:
+            _fail_node(state, run, node, replace(refused, where=node.spec.line))
+            continue
         missing = [secret for secret in node.task.secrets if secret not in _secrets(run)] if node.task else []
         if missing:
             _fail_node(state, run, node, _missing_secret(node, missing[0]))
@@ -117,6 +120,16 @@ def _start_nodes(state: State, run: Run) -> None:
             run.due[name] = due
         if not look_up(state, run, node):
             enqueue(state, run, node)
+
+
+def _join_late(state: State, run: Run) -> Failure | None:
+    """Pools for what a dynamic task's graph has brought; why there are none, if so."""
+    try:
+        for cut in join_late(state, run):
+            notice(state, run, cut)
+    except CannotServe as fault:
+        return Failure(Cause.INPUT, type(fault).__name__, str(fault))
+    return None
 
 
 def enqueue(state: State, run: Run, node: NodeRun) -> None:
@@ -185,26 +198,22 @@ def fail_waiting(state: State, run: Run, node: NodeRun, failure: Failure) -> Non
 def _start_children(state: State, run: Run) -> None:
     children, run.execution.children = run.execution.children, []
     for name, plan_key, inputs in children:
-        plan = run.execution.plans[plan_key]
-        child = _child_id(state, run, name, plan.name)
-        values = {**plan.inputs, **inputs, **plan.fixed}
+        node, plan = run.execution.nodes[name], run.execution.plans[plan_key]
+        digest, program = program_of_child(state, run, plan_key)
         parent = run.execution.submitted
-        submission = replace(parent.submission, inputs=values, name=None, deadline=None, key="")
+        late = {} if program is run.execution.program else program.environments
+        try:
+            notes = check_environments(state, late.values(), parent.submission.strict)
+        except CannotServe as fault:
+            _fail_node(state, run, node, Failure(Cause.INPUT, type(fault).__name__, str(fault), where=node.spec.line))
+            continue
+        child = child_id(state, run, name, plan.name)
+        values = {**plan.inputs, **inputs, **plan.fixed}
+        submission = replace(parent.submission, program=digest, inputs=values, name=None, deadline=None, key="")
         state.record(run, ChildStarted(name, child))
-        submitted = ExecutionSubmitted(child, submission, parent.sealed, (run.id, name), plan_key)
-        program = run.execution.program
+        submitted = ExecutionSubmitted(child, submission, parent.sealed, (run.id, name), plan_key, notes)
         pools = join_pools(state, child, program)
         _begin(state, submitted, program, pools)
-
-
-def _child_id(state: State, run: Run, node: str, plan: str) -> str:
-    """An id that the same parent's node always gets, so that a replay agrees."""
-    entropy = hashlib.sha256(f"{run.id}/{node}".encode()).digest()
-    for length in range(4, len(entropy)):
-        name = execution_id(plan, entropy, length)
-        if name not in state.runs:
-            return name
-    raise AssertionError("32 bytes of entropy were not enough")
 
 
 def _start_gates(state: State, run: Run) -> None:
