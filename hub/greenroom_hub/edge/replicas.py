@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from aiohttp import WSMsgType, web
+from aiohttp import WSMessage, WSMsgType, web
 
 from greenroom_hub.core.events import Event, Heard, LinkLost, ReplicaConnected, ReplicaExited, ResultsCame
 from greenroom_hub.edge.auth import Caller
@@ -142,10 +142,8 @@ class ReplicaLinks:
         try:
             await self._hello(link, socket, caller)
             async for message in socket:
-                if message.type is not WSMsgType.BINARY:
-                    raise FrameFault("frames are binary")
                 self.frames_in += 1
-                self._take(link, message.data)
+                self._take(link, _bytes_of(message))
         except FrameFault as fault:
             reason = str(fault)
             log.warning("a bad frame ends a connection", replica=link.replica, why=reason)
@@ -158,8 +156,8 @@ class ReplicaLinks:
         return socket
 
     async def _hello(self, link: Link, socket: web.WebSocketResponse, caller: Caller) -> None:
-        data = await asyncio.wait_for(socket.receive_bytes(), _HELLO_S)
-        messages = frames.decode(data, REPLICA_KINDS)
+        first = await asyncio.wait_for(socket.receive(), _HELLO_S)
+        messages = frames.decode(_bytes_of(first), REPLICA_KINDS)
         if not messages or not isinstance(messages[0], frames.Hello):
             raise FrameFault("the first message must be a hello")
         hello = messages[0]
@@ -216,6 +214,21 @@ def _vouched(hello: frames.Hello, caller: Caller) -> frames.Hello:
             raise FrameFault(f"this token is not {hello.replica}'s")
         facts.update(external=False, pool=hello.replica.rsplit("-r", 1)[0])
     return hello._replace(facts=facts)
+
+
+def _bytes_of(message: WSMessage) -> bytes:
+    """A frame's bytes.
+
+    Raises:
+        FrameFault: It is no frame, or larger than any may be.
+        ConnectionError: The other side is leaving.
+    """
+    if message.type is WSMsgType.BINARY:
+        data: bytes = message.data
+        return data
+    if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED):
+        raise ConnectionResetError("it left before its hello")
+    raise FrameFault(str(message.data) if message.type is WSMsgType.ERROR else "frames are binary")
 
 
 def only_replicas(caller: Caller) -> Caller:
