@@ -1,4 +1,4 @@
-"""What a forked child becomes: a replica's nest, its supervisor, or a runner."""
+"""What a forked child becomes: a supervisor or a runner."""
 
 from __future__ import annotations
 
@@ -10,23 +10,16 @@ from typing import Any
 from greenroom_replica import system
 
 
-def run_nest(config: Mapping[str, Any], zygote: socket.socket) -> int:
-    """Become a replica's nest, in a new child of the zygote."""
-    from greenroom_replica.nest import main
+def run_supervisor(config: Mapping[str, Any], zygote: socket.socket) -> int:
+    """Become a supervisor, in a new child of the zygote."""
+    gc.enable()
+    from greenroom_replica.supervisor import main
 
     return main(config, zygote)
 
 
-def run_supervisor(config: Mapping[str, Any], nest: socket.socket, zygote: socket.socket) -> int:
-    """Become a supervisor, in a new child of its nest."""
-    gc.enable()
-    from greenroom_replica.supervisor import main
-
-    return main(config, nest, zygote)
-
-
 def run_runner(settings: Mapping[str, Any], fds: list[int]) -> int:
-    """Become a runner, in a new child of a nest or of a template."""
+    """Become a runner, in a new child of a supervisor or of a template."""
     gc.enable()
     system.be_first_to_go()
     from greenroom_replica.runner import main

@@ -344,7 +344,7 @@ class Crew:
     def past_memory(self) -> str | None:
         """Whether the warm runner has grown beyond `max_memory`; a limit below a new runner's size never counts."""
         limit, warm = self.config.max_memory, self.roster.warm
-        if limit is None or warm is None or not warm.pid or warm.first_rss >= limit:
+        if limit is None or warm is None or not warm.is_up or warm.first_rss >= limit:
             return None
         rss = procfs.rss(warm.pid)
         return f"{rss >> 20} MiB, max_memory={limit >> 20} MiB" if rss > limit else None

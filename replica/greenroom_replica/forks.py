@@ -1,116 +1,126 @@
-"""A supervisor's lines to those who fork for it: its nest, and the zygote for runners that come from templates."""
+"""Where a supervisor's runners come from: forked from itself, or from a template by way of the zygote.
+
+The supervisor is the parent of its runners, not the zygote: user code can signal its parent, and so can harm the
+replica that it runs on and no other. It is also their subreaper: whatever a runner leaves behind becomes its child, and
+is ended.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import gc
+import signal
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from greenroom_replica import system
+from greenroom_replica.births import run_runner
+from greenroom_replica.brood import Brood
 from greenroom_replica.core import talk
 
 
-class NoForker(Exception):
-    """The replica's nest has ended: it can get no new runner."""
-
-    def __str__(self) -> str:
-        return "the process that forks for this replica has ended, so that no new runner can be had"
-
-
-class _Line:
-    def __init__(self, sock: socket.socket) -> None:
-        self.sock = sock
-        self.is_open = True
-
-    def send(self, message: talk.ZygoteMessage, fds: list[int]) -> None:
-        if not self.is_open:
-            raise NoForker
-        try:
-            system.send_with_fds(self.sock, talk.pack(message), fds)
-        except (BrokenPipeError, ConnectionError) as fault:
-            raise NoForker from fault
-
-
 class Forks:
-    """Asks for runners.
+    """Makes runners, and tells of their births and deaths.
 
     Args:
-        nest: The supervisor's end of its line to the nest.
-        zygote: Of its line to the zygote.
-        heard: Called with what they say.
-        lost: Called once if the nest has ended.
+        zygote: The supervisor's end of its line to the zygote.
+        heard: Called with `Forked`, `Unborn` and `Reaped`.
     """
 
-    def __init__(
-        self, nest: socket.socket, zygote: socket.socket, heard: Callable[[Any], None], lost: Callable[[], None]
-    ) -> None:
-        self._nest, self._zygote = _Line(nest), _Line(zygote)
-        self._heard, self._lost = heard, lost
+    def __init__(self, zygote: socket.socket, heard: Callable[[Any], None]) -> None:
+        self._zygote = zygote
+        self._heard = heard
+        self._brood = Brood(_leave_parent)
+        self._pids: dict[int, int] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._has_zygote = True
         self._ready: set[tuple[str, ...]] = set()
         self._asked: set[tuple[str, ...]] = set()
         self._from_template: set[int] = set()
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Listen."""
+        """Listen to the zygote, and for the deaths of runners."""
         self._loop = loop
-        for line in (self._nest, self._zygote):
-            line.sock.setblocking(False)
-            loop.add_reader(line.sock, self._read, line)
+        self._zygote.setblocking(False)
+        loop.add_reader(self._zygote, self._read)
+        loop.add_signal_handler(signal.SIGCHLD, self._reap)
+
+    # Births ---------------------------------------------------------------------------------------------------------
 
     def has_template(self, libraries: Sequence[str]) -> bool:
         """Whether a runner can be forked that has these libraries imported."""
         return tuple(libraries) in self._ready
 
     def fork(self, order: talk.Fork, fds: list[int]) -> bool:
-        """Ask for a runner; from the template of its libraries if that is ready. Whether it is.
+        """Make a runner; from the template of its libraries if that is ready. Whether it is.
 
         Raises:
-            NoForker: The nest has ended.
-            OSError: The request could not be sent.
+            OSError: There are too many processes, or there is too little memory.
         """
-        if self.has_template(order.libraries):
-            try:
-                self._zygote.send(order, fds)
-            except (NoForker, OSError):
-                self._ready.clear()
-            else:
-                self._from_template.add(order.runner)
-                return True
-        self._nest.send(order._replace(libraries=[]), fds)
+        if self.has_template(order.libraries) and self._ask(order, fds):
+            self._from_template.add(order.runner)
+            return True
+        child = self._brood.fork(order.runner, lambda: run_runner(order.settings, fds))
+        self._pids[order.runner] = child.pid
+        assert self._loop is not None
+        self._loop.call_soon(self._heard, talk.Forked(order.runner, child.pid, False))
         return False
 
     def want_template(self, libraries: Sequence[str], env: Mapping[str, str]) -> None:
         """Have a template made for these libraries."""
         if libraries and tuple(libraries) not in self._asked:
             self._asked.add(tuple(libraries))
-            try:
-                self._zygote.send(talk.Template(list(libraries), env), [])
-            except (NoForker, OSError):
-                pass  # Without the zygote there are no templates, and everything still works.
+            self._ask(talk.Template(list(libraries), env), [])
 
-    def signal(self, runner: int, number: int) -> bool:
-        """Signal a runner: who asks its parent cannot hit another process. False if nobody can be asked."""
-        line = self._zygote if runner in self._from_template else self._nest
+    def _ask(self, message: talk.ZygoteMessage, fds: list[int]) -> bool:
+        """Say something to the zygote; without it there are no templates, and everything still works."""
+        if not self._has_zygote:
+            return False
         try:
-            line.send(talk.End(runner, number), [])
-        except (NoForker, OSError):
+            system.send_with_fds(self._zygote, talk.pack(message), fds)
+        except OSError:
+            self._ready.clear()
             return False
         return True
 
-    def _read(self, line: _Line) -> None:
-        while line.is_open:
+    # Deaths ---------------------------------------------------------------------------------------------------------
+
+    def signal(self, runner: int, number: int) -> bool:
+        """Signal a runner. False if that cannot be done: a template's runner, and no zygote to ask."""
+        if runner in self._from_template:
+            return self._ask(talk.End(runner, number), [])
+        if runner in self._pids:
+            self._brood.kill(self._pids[runner], number)
+        return True
+
+    def _reap(self) -> None:
+        for ended in self._brood.reap():
+            number = ended.child.key
+            assert isinstance(number, int)
+            self._pids.pop(number, None)
+            self._heard(talk.Reaped(number, ended.child.pid, ended.code, ended.cpu_s, ended.max_rss))
+        self._brood.sweep()
+
+    def close(self) -> None:
+        """End all runners, and hang up."""
+        if self._loop is not None:
+            self._loop.remove_signal_handler(signal.SIGCHLD)
+        self._brood.kill_all()
+        self._hang_up()
+
+    # The zygote speaks ----------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        while self._has_zygote:
             try:
-                body = line.sock.recv(1 << 20)
+                body = self._zygote.recv(1 << 20)
             except BlockingIOError:
                 return
             except OSError:
                 body = b""
             if not body:
-                self._close(line)
-                if line is self._nest:
-                    self._lost()
+                self._hang_up()
                 return
             self._take(talk.unpack(body))
 
@@ -119,21 +129,26 @@ class Forks:
             if not message.refused:
                 self._ready.add(tuple(message.libraries))
             return
-        if isinstance(message, talk.Unborn) and message.runner in self._from_template:
+        if isinstance(message, talk.Unborn):
             self._ready.clear()
             self._asked.clear()
         if isinstance(message, talk.Reaped | talk.Unborn):
             self._from_template.discard(message.runner)
         self._heard(message)
 
-    def _close(self, line: _Line) -> None:
-        if line.is_open:
-            line.is_open = False
+    def _hang_up(self) -> None:
+        if self._has_zygote:
+            self._has_zygote = False
+            self._ready.clear()
             if self._loop is not None:
-                self._loop.remove_reader(line.sock)
-            line.sock.close()
+                self._loop.remove_reader(self._zygote)
+            self._zygote.close()
 
-    def close(self) -> None:
-        """Hang up."""
-        self._close(self._nest)
-        self._close(self._zygote)
+
+def _leave_parent() -> None:
+    """In a new child: nothing of the supervisor's goes on here. Its descriptors are closed where the runner begins."""
+    gc.freeze()  # What is garbage here would close descriptors by numbers that mean something else by then.
+    asyncio._set_running_loop(None)
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGCHLD, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)

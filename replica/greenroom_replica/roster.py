@@ -14,7 +14,7 @@ from greenroom_replica.core import talk
 from greenroom_replica.core.ladder import Why
 from greenroom_replica.core.outcomes import failed
 from greenroom_replica.core.page import CURRENT, PHASE, Phase
-from greenroom_replica.forks import Forks, NoForker
+from greenroom_replica.forks import Forks
 from greenroom_replica.handle import RunnerHandle
 from greenroom_replica.runner_setup import RunnerSettings
 
@@ -80,10 +80,10 @@ class Roster:
         request = talk.Fork(handle.number, list(libraries), dict(config.env), settings.to_wire())
         try:
             handle.is_templated = self._forks.fork(request, handle.descriptors())
-        except (NoForker, OSError) as fault:
+        except OSError as fault:
             handle.sent()
             handle.close()
-            self._crew.port.retire(str(fault))
+            self._crew.port.retire(f"no runner can be forked: {fault}")
             return None
         handle.sent()
         handle.listen(self._crew.loop, self._crew.heard)

@@ -162,6 +162,8 @@ def frames_of_dump(dump: str, paths: Paths) -> tuple[str, str]:
     frames = []
     for line in _current_thread(dump):
         filename, number, name = _dump_line(line)
+        if os.path.basename(filename).startswith("runner_"):
+            break  # Below this lie the runner, and the supervisor that it was forked from.
         if filename and not paths.is_ours(filename):
             frames.append((paths.users(filename), number, name, paths.is_library(filename)))
     if not frames:

@@ -79,6 +79,7 @@ class Place:
     def __init__(self, settings: RunnerSettings, fds: list[int]) -> None:
         self.settings = settings
         sock, lifeline, page, out, err, crash = system.move_up(fds)
+        os.closerange(3, min(sock, lifeline, page, out, err, crash))  # What the parent had open is none of ours.
         self.private = [sock, lifeline, page, out, err, crash]
         self.sock = socket.socket(fileno=sock)
         self.sock.setblocking(True)

@@ -45,10 +45,10 @@ class Supervisor:
         workshop: Who makes runners' workshops: `module:function`.
     """
 
-    def __init__(self, config: ReplicaConfig, nest: socket.socket, zygote: socket.socket, workshop: str) -> None:
+    def __init__(self, config: ReplicaConfig, zygote: socket.socket, workshop: str) -> None:
         self._config = config
         self._session = Session(config.replica, config.generation)
-        self._forks = Forks(nest, zygote, self._forker_said, self._forker_gone)
+        self._forks = Forks(zygote, self._of_runner)
         self._crew = Crew(config, self._forks, self, workshop)
         timings = config.timings
         self._link = Connection(config.hub, config.token, self, self._heartbeat, timings.reconnect_most)
@@ -199,13 +199,10 @@ class Supervisor:
         """This replica cannot go on."""
         self.leave(why)
 
-    # Its forkers speak ----------------------------------------------------------------------------------------------
+    # Of runners ----------------------------------------------------------------------------------------------
 
-    def _forker_said(self, message: Any) -> None:
+    def _of_runner(self, message: Any) -> None:
         self._crew.roster.told(message)
-
-    def _forker_gone(self) -> None:
-        self.leave("the process that forks for it has ended")
 
     # Leaving --------------------------------------------------------------------------------------------------------
 
@@ -291,9 +288,10 @@ def _repeated(attempts: frames.Attempts, count: int) -> list[int]:
     return [attempts] * count if isinstance(attempts, int) else list(attempts)
 
 
-def main(wire: Mapping[str, Any], nest: socket.socket, zygote: socket.socket) -> int:
+def main(wire: Mapping[str, Any], zygote: socket.socket) -> int:
     """Be a supervisor, in a process that was forked for it."""
     system.set_name("greenroom-super")
+    system.become_subreaper()
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -301,10 +299,10 @@ def main(wire: Mapping[str, Any], nest: socket.socket, zygote: socket.socket) ->
     workshop = str(wire.get("workshop") or "greenroom_replica.workshops:make")
     os.makedirs(config.scratch, 0o700, exist_ok=True)
     try:
-        return asyncio.run(_serve(config, nest, zygote, workshop))
+        return asyncio.run(_serve(config, zygote, workshop))
     finally:
         shutil.rmtree(config.scratch, ignore_errors=True)
 
 
-async def _serve(config: ReplicaConfig, nest: socket.socket, zygote: socket.socket, workshop: str) -> int:
-    return await Supervisor(config, nest, zygote, workshop).run()
+async def _serve(config: ReplicaConfig, zygote: socket.socket, workshop: str) -> int:
+    return await Supervisor(config, zygote, workshop).run()

@@ -39,7 +39,7 @@ from greenroom_protocol.zygote import (
     ZygoteTalk,
 )
 from greenroom_replica import cgroups, system
-from greenroom_replica.births import run_nest
+from greenroom_replica.births import run_supervisor
 from greenroom_replica.brood import Ended
 from greenroom_replica.core import talk
 from greenroom_replica.forking import ForkLoop, read_all, send_all
@@ -53,7 +53,6 @@ _PRELOADED: Final = (
     "websockets.asyncio.client",
     "msgpack",
     "cloudpickle",
-    "greenroom_replica.nest",
     "greenroom_replica.supervisor",
     "greenroom_replica.runner",
     "greenroom_replica.workshops",
@@ -71,7 +70,7 @@ _PRELOADED: Final = (
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """A replica that lives: its nest, seen from here."""
+    """A supervisor that lives."""
 
     name: str
     generation: int
@@ -189,7 +188,7 @@ class Zygote:
     # Replicas -------------------------------------------------------------------------------------------------------
 
     def spawn(self, name: str, generation: int, config: Any) -> Spawned | Refused:
-        """Fork a replica's nest, which forks its supervisor."""
+        """Fork a supervisor, which forks its runners."""
         if (name, generation) in self.replicas:
             return Refused(name, generation, "this replica lives already")
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -197,7 +196,7 @@ class Zygote:
         line = Line(ours)
         self.loop.watch(ours, lambda: self._attend(line))
         try:
-            child = self.loop.brood.fork((name, generation), lambda: run_nest(config, theirs))
+            child = self.loop.brood.fork((name, generation), lambda: run_supervisor(config, theirs))
         except OSError as fault:
             self.loop.forget(ours)
             return Refused(name, generation, f"cannot fork: {fault}")

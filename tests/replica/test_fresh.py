@@ -54,7 +54,7 @@ async def test_no_runner_is_left_but_the_spare(rig: Rig) -> None:
 
     await rig.hub.map(pid, list(range(10)), isolation="fresh")
 
-    await rig.hub.until(lambda: len(descendants_of(spawned.pid)) <= 2)  # The supervisor, and the spare.
+    await rig.hub.until(lambda: len(descendants_of(spawned.pid)) <= 1)  # The spare.
 
 
 async def test_a_task_may_ask_for_a_fresh_process_on_a_warm_replica(rig: Rig) -> None:

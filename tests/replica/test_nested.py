@@ -60,7 +60,7 @@ async def test_the_runner_that_waited_is_the_warm_one_again(rig: Rig) -> None:
     after = [(await rig.hub.call(pid, n)).value for n in range(3)]
 
     assert after == [before] * 3
-    await rig.hub.until(lambda: len(descendants_of(spawned.pid)) == 2)
+    await rig.hub.until(lambda: len(descendants_of(spawned.pid)) == 1)
 
 
 async def test_what_was_handed_over_behind_a_waiting_call_goes_elsewhere(rig: Rig) -> None:

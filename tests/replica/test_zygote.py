@@ -12,8 +12,6 @@ import sys
 import time
 from pathlib import Path
 
-import pytest
-
 from greenroom_protocol.zygote import Count, Exit, Living, Ready, Refused, Spawned
 from tests.replica.conftest import Launcher, Rig, ZygoteProcess, descendants_of, is_zombie
 from tests.replica.fake_hub import FakeHub, listening
@@ -214,10 +212,9 @@ async def test_a_dead_runners_daemons_die_with_it(rig: Rig) -> None:
     await gone(daemon)
 
 
-@pytest.mark.parametrize("victim", ["super", "nest"])
-async def test_a_dead_supervisor_takes_its_runner_along(rig: Rig, victim: str) -> None:
+async def test_a_dead_supervisor_takes_its_runner_along(rig: Rig) -> None:
     """
-    Neither a busy runner nor what it has started outlives its supervisor, whichever of the two above it dies.
+    Neither a busy runner nor what it has started outlives its supervisor.
     """
     spawned = await rig.replica()
     daemon = (await rig.hub.call(leave_a_daemon, str(rig.folder / "pid"))).value
@@ -225,7 +222,7 @@ async def test_a_dead_supervisor_takes_its_runner_along(rig: Rig, victim: str) -
     await asyncio.sleep(0.2)
     below = descendants_of(spawned.pid)
 
-    os.kill(spawned.pid if victim == "nest" else _named(below, "greenroom-super"), signal.SIGKILL)
+    os.kill(spawned.pid, signal.SIGKILL)
     exited = await rig.launcher.exited()
 
     assert (exited.replica, exited.code) == ("r1", -signal.SIGKILL)
@@ -236,7 +233,7 @@ async def test_a_dead_zygote_and_supervisor_leave_no_runner(
     hub: FakeHub, own_zygote: ZygoteProcess, tmp_path: Path
 ) -> None:
     """
-    Even if zygote, nest and supervisor are killed at once, the kernel ends a runner in an endless loop.
+    Even if zygote and supervisor are killed at once, the kernel ends a runner in an endless loop.
     """
     async with listening(hub, tmp_path / "hub.sock") as url:
         launcher, _ = await Launcher.connect(own_zygote.socket)
@@ -246,16 +243,12 @@ async def test_a_dead_zygote_and_supervisor_leave_no_runner(
         await asyncio.sleep(0.2)
         below = descendants_of(own_zygote.pid)
 
-        for pid in (own_zygote.pid, spawned.pid, _named(below, "greenroom-super")):
+        for pid in (own_zygote.pid, spawned.pid):
             os.kill(pid, signal.SIGKILL)
         own_zygote.process.wait(10)
 
         await gone(*below)
         await launcher.close()
-
-
-def _named(pids: list[int], name: str) -> int:
-    return next(pid for pid in pids if Path(f"/proc/{pid}/comm").read_text().strip().startswith(name))
 
 
 async def test_a_dead_zygote_leaves_replicas_to_their_hub(

@@ -211,7 +211,7 @@ class Pace:
         """Calls that fit in `seconds`, at least one; twice the last grant at most."""
         if self.cost is None:
             return 1
-        fits = int(seconds / self.cost) if self.cost > 0 else MOST_AHEAD
+        fits = int(seconds / max(self.cost, 1e-7))
         self.granted = max(1, min(fits, 2 * self.granted, MOST_AHEAD))
         return self.granted
 

@@ -169,7 +169,7 @@ class Up(NamedTuple):
     """`rss` bytes of a runner that has done nothing yet, ..."""
 
 
-# Supervisor -> nest, or zygote for templates -------------------------------------------------------------------------
+# Supervisor -> zygote, for runners with libraries --------------------------------------------------------------------
 
 
 class Fork(NamedTuple):
@@ -199,7 +199,7 @@ class End(NamedTuple):
     signal: int
 
 
-# Nest and zygote -> supervisor ----------------------------------------------------------------------------------------
+# Of runners, to the supervisor ----------------------------------------------------------------------------------------
 
 
 class Forked(NamedTuple):
