@@ -306,6 +306,7 @@ def test_a_replica_that_goes_mad(host: Person) -> None:
 
     assert code == 4002, told
     assert host.run("flow.py", "wf", "--x", 40) == 41
+    assert list(host.warm("door")) == [name]
 
 
 # Files ----------------------------------------------------------------------------------------------------------------
@@ -367,8 +368,7 @@ def test_a_project_with_links(host: Person, tmp_path: Path) -> None:
     listed = host.greenroom("bundle", "linked/flow.py")
 
     assert listed.code == 0, listed.err
-    (line,) = (line for line in listed.out.splitlines() if "s.txt" in line)
-    assert f"a link out of the project, to {outside}" in line
+    assert f"s.txt: a link out of the project, to {outside}" in listed.out
     assert host.run("linked/flow.py", "f") is False
 
 

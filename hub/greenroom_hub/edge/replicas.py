@@ -163,6 +163,9 @@ class ReplicaLinks:
         hello = messages[0]
         hello = _vouched(hello, caller)
         link.replica, link.generation, link.invite = hello.replica, hello.generation, caller.name
+        older = self._by_replica.get(hello.replica)
+        if older is not None:
+            older.close("a newer connection took its place")  # Else who is behind it would wait there, unheard.
         self._by_replica[hello.replica] = link
         self.on_new_link(hello.replica)
         if caller.name:
