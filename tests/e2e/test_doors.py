@@ -368,7 +368,7 @@ def test_a_project_with_links(host: Person, tmp_path: Path) -> None:
     listed = host.greenroom("bundle", "linked/flow.py")
 
     assert listed.code == 0, listed.err
-    assert f"s.txt: a link out of the project, to {outside}" in listed.out
+    assert f"s.txt, a link out of the project, to {outside}" in listed.out
     assert host.run("linked/flow.py", "f") is False
 
 
