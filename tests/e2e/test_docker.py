@@ -112,14 +112,14 @@ def test_a_program_runs_in_a_container(shared: Containers) -> None:
     }
 
 
-def test_the_document_s_programs(hub: Containers) -> None:
+def test_the_document_s_programs(hub: Containers, tmp_path: Path) -> None:
     """
     The document's programs are right on containers, as they are, and warm the second time.
     """
     if not DOCUMENTS.exists():
         pytest.skip("the document's programs do not lie beside this checkout")
     hub.serve("--image", f"myrepo/*={IMAGE}")
-    environment = {**hub.person.env, "GREENROOM_TOKEN": hub.person.token}
+    environment = {**hub.person.env, "GREENROOM_TOKEN": hub.person.token, "TMPDIR": str(tmp_path)}
 
     told = subprocess.run(
         [str(DOCUMENTS), "--hub", str(hub.person.record["url"])],
@@ -391,9 +391,8 @@ def work{n}(x: int) -> int:
         + """
 @greenroom.workflow
 def wf(x: int = 0) -> list[int]:
-    return [%s]
-"""
-        % ", ".join(f"work{n}(x=x)" for n in range(100)),
+    return [{}]
+""".format(", ".join(f"work{n}(x=x)" for n in range(100))),
     )
     done = hub.person.start("run", "many.py", "wf").wait(240)
 

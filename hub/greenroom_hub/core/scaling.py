@@ -103,7 +103,12 @@ def _hand_over(state: State, pool: Pool) -> None:
 
 
 def _start(state: State, pool: Pool) -> bool:
-    """Start one replica; False if the machine has no room for it."""
+    """Start one replica; False if the machine has no room for it now."""
+    starting = sum(1 for one in state.replicas.values() if one.state is ReplicaState.STARTING)
+    if starting >= state.settings.most_starting:
+        state.paced[pool.key] = None
+        _wait_for(state, pool, f"starts its replicas when others have: {starting} are starting")
+        return False
     lacking = state.ledger.lacking(pool.asks)
     if lacking is not None:
         _make_way(state, pool, lacking)

@@ -69,6 +69,7 @@ def on_connected(state: State, event: ReplicaConnected) -> None:
     replica.awaited = {seq for seq in hello.unacked if seq > replica.recorded}
     _reconcile(state, replica, hello)
     settle_awaited(state, replica)
+    _next_may_start(state)
     tell_other_python(state, state.pools[replica.pool], replica)
     prewarm(state, state.pools[replica.pool], replica)
     state.pools[replica.pool].note_idle(replica)
@@ -233,6 +234,13 @@ def on_launch_failed(state: State, event: LaunchFailed) -> None:
     if replica is not None and replica.generation == event.generation:
         _launch_failed(state, replica, event.reason, event.final)
         lose(state, replica, event.reason)
+
+
+def _next_may_start(state: State) -> None:
+    """One replica less is starting."""
+    paced, state.paced = state.paced, {}
+    for key in paced:
+        state.touch(key)
 
 
 def _launch_failed(state: State, replica: Replica, reason: str, final: bool = False) -> None:

@@ -43,6 +43,8 @@ class Settings:
     """Microseconds of measured work that a replica is sent ahead."""
     cache_memory: int | None = None
     """Bytes that the caches of a pool share, where its environment asks for no memory."""
+    most_starting: int = 25
+    """Replicas that may start at a time: more of them would make each one slower than the time that it has."""
     launchers: tuple[str, ...] = ("process",)
     """Those that this hub has; the first one starts the replicas of environments that name none."""
 
@@ -96,6 +98,8 @@ class State:
         self.turn = Turn()
         self.programs: dict[str, Program] = {}
         self.runs: dict[str, Run] = {}
+        self.by_key: dict[str, str] = {}
+        """Live executions by the idempotency key of their submission."""
         self.pools: dict[str, Pool] = {}
         self.replicas: dict[str, Replica] = {}
         self.expected: dict[str, int] = {}
@@ -105,6 +109,8 @@ class State:
         """Replicas that joined by hand for an environment that nothing has defined yet: not welcomed before."""
         self.recorded: dict[tuple[str, int], int] = {}
         """By (replica, generation): the last of its results that the log held when the hub started."""
+        self.paced: dict[str, None] = {}
+        """Pools that wait until fewer replicas are starting."""
         self.draining = False
         self.starts = 0
         """Replicas started by this hub; part of their generations."""
