@@ -43,6 +43,8 @@ def _fold_fact(state: State, row: Recorded, fact: Fact, programs: Callable[[str]
         program = programs(fact.submission.program)
         state.programs[fact.submission.program] = program
         execution = Execution(fact, program, state.reader)
+        if fact.submission.key and fact.parent is None:
+            state.by_key[fact.submission.key] = row.stream
         state.runs[row.stream] = Run(execution, row.at_ms, 0, parent=fact.parent)
     run = state.runs.get(row.stream)
     if run is None:

@@ -39,6 +39,10 @@ def on_submitted(state: State, event: Submitted) -> None:
         refusal = Refusal("stopping", "the hub is stopping and takes no new executions")
         state.tell(Reply(event.request, error=refusal))
         return
+    known = state.by_key.get(event.submission.key)
+    if known is not None:
+        state.tell(Reply(event.request, known))  # The same wish, sent twice: it becomes one execution.
+        return
     try:
         cuts = check_environments(state, event.program.environments.values(), event.submission.strict)
     except CannotServe as fault:
@@ -60,6 +64,8 @@ def _begin(state: State, submitted: ExecutionSubmitted, program: Program, pools:
     )
     run.pools = pools
     state.runs[run.id] = run
+    if submitted.submission.key and submitted.parent is None:
+        state.by_key[submitted.submission.key] = run.id
     state.record(run, submitted)
     if submitted.submission.deadline is not None:
         run.due["#deadline"] = state.now.wall_ms + int(submitted.submission.deadline * 1000)
@@ -322,6 +328,7 @@ def finish(state: State, run: Run) -> None:
     assert ended is not None
     caching.abandon(state, run)
     del state.runs[run.id]
+    state.by_key.pop(run.execution.submitted.submission.key, None)
     state.turn.ended.append(run)
     for key in run.pools.values():
         pool = state.pools.get(key)

@@ -159,7 +159,7 @@ class Api:
             told = views.call_view(self._hub.state, execution, node, item)
         except ValueFault as fault:
             raise ApiError("not_found", str(fault)) from fault
-        told["last_output"] = self._last_output(row.id, name, item)
+        told["last_output"] = await asyncio.to_thread(self._last_output, row.id, name, item)
         return web.json_response(told)
 
     async def why(self, request: web.Request) -> web.Response:
@@ -192,7 +192,7 @@ class Api:
         after: int | None = None
         while True:
             live = row.id in self._hub.state.runs
-            pieces = self._logs.read(row.id, node, item, attempt, after, 500)
+            pieces = await asyncio.to_thread(self._logs.read, row.id, node, item, attempt, after, 500)
             for piece in pieces:
                 await response.write(piece.data if raw else _log_line(piece))
             after = pieces[-1].cursor if pieces else after

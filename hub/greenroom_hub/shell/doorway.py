@@ -61,9 +61,9 @@ class Doorway:
     def _known(self, key: str) -> str | None:
         if not key:
             return None
-        for run in self._hub.state.runs.values():
-            if run.execution.submitted.submission.key == key:
-                return run.id
+        live = self._hub.state.by_key.get(key)
+        if live is not None:
+            return live
         row = self._store.execution_by_key(key)
         return row.id if row is not None else None
 

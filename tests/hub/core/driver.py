@@ -170,11 +170,11 @@ class HubDriver:
 
     # given --------------------------------------------------------------------------------------------------------
 
-    def submit(self, program: Program, name: str = "wf-1", **inputs: bytes) -> Turn:
+    def submit(self, program: Program, name: str = "wf-1", key: str = "", **inputs: bytes) -> Turn:
         self.requests += 1
         digest = program_digest(program.pack())
         self.programs[digest] = program
-        submission = Submission(digest, inputs or {"x": pack(1)})
+        submission = Submission(digest, inputs or {"x": pack(1)}, key=key)
         return self.when(e.Submitted(self.requests, name, submission, program, program.pack()))
 
     def connect(self, *names: str, held: list[list[Any]] | None = None, unacked: list[int] | None = None) -> Turn:

@@ -141,3 +141,16 @@ def test_a_failed_call_fails_the_execution_with_its_words() -> None:
     ended = hub.facts(ExecutionEnded)[0]
     assert (Outcome.FAILED, "m", 0) == (ended.outcome, ended.node, ended.item)
     assert "bad pixel" == ended.failure["message"]
+
+
+def test_a_submission_that_is_sent_twice_becomes_one_execution() -> None:
+    """
+    A client that was cut off sends its submission again under the same key, and hears of the first one.
+    """
+    hub = HubDriver()
+    hub.submit(task_program(), "first-1", key="k1")
+
+    hub.submit(task_program(), "second-1", key="k1")
+
+    assert [c.Reply(2, "first-1")] == hub.tells(c.Reply)
+    assert ["first-1"] == list(hub.state.runs)
