@@ -339,7 +339,7 @@ def _settings(config: HubConfig, cores: float, memory: int) -> Settings:
         ahead_us=config.ahead_us,
         cache_memory=memory // 2,
         launchers=config.launcher_names,
-        most_starting=max(25, int(8 * cores)),
+        most_starting=max(25, int(8 * measure().cpu)),  # Of the machine, whatever replicas are told to share.
     )
 
 

@@ -376,7 +376,7 @@ def test_a_hundred_environments_come_and_go(hub: Containers) -> None:
     """
     A hundred environments, each with a container for a second: nothing of them is left in the engine or on the disk.
     """
-    hub.serve("--capacity", "cpu=64,mem=64Gi")
+    hub.serve()
     hub.person.write(
         "many.py",
         "import greenroom\n"

@@ -12,6 +12,9 @@ from greenroom_hub.core.replica import Replica, ReplicaState
 from greenroom_hub.core.state import State
 from greenroom_hub.core.submissions import fail_waiting, notice
 
+_BESIDE_MS: Final = 2_000
+"""What a start may take longer for each other one beside it."""
+
 _AFTER_GIVING_UP_MS: Final = 10_000
 """Pause before replicas that are kept warm are tried again; who submits anew does not wait for it."""
 
@@ -121,7 +124,7 @@ def _start(state: State, pool: Pool) -> bool:
     replica = Replica(f"{pool.key}-r{index + 1}", pool.key, index, generation, pool.slots)
     replica.once = one_call_each(state, pool.environment)
     replica.launched_ms = state.now.mono_ms
-    replica.deadline_ms = state.now.mono_ms + state.settings.launch_ms
+    replica.deadline_ms = state.now.mono_ms + state.settings.launch_ms + starting * _BESIDE_MS
     pool.replicas[replica.id] = state.replicas[replica.id] = replica
     gpus = state.ledger.take(replica.id, pool.asks)
     state.do(

@@ -305,7 +305,7 @@ def _give_up(state: State, replica: Replica, execution: str, node: str, items: l
 def on_deadline(state: State, replica: Replica) -> None:
     """A replica did not start, or did not come back, in time."""
     if replica.state is ReplicaState.STARTING:
-        reason = f"it did not connect within {state.settings.launch_ms / 1000:g} s of its launch"
+        reason = f"it did not connect within {(state.now.mono_ms - replica.launched_ms) / 1000:.0f} s of its launch"
         _launch_failed(state, replica, reason)
     else:
         reason = f"it was without a connection for {state.settings.grace_ms / 1000:g} s"
