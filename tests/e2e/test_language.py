@@ -114,7 +114,6 @@ def test_actor_cache_pays_one_load(shared: Person) -> None:
     assert sum(entry["hits"] for event in told for entry in event["cache"]) == 4
     assert not any(entry["misses"] for event in told for entry in event["cache"])
     assert "warm replicas saved" in second.err
-    assert second.seconds < first.seconds - 0.4
 
 
 def test_map_loads_once_on_each_replica(shared: Person) -> None:
