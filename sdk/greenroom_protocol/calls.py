@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
-from greenroom_protocol.frames import Attempts, FrameFault, Items
+from greenroom_protocol.frames import Attempts, FrameFault, Items, maps
 
 
 class Status(IntEnum):
@@ -189,8 +189,8 @@ def _check(outcomes: Outcomes) -> None:
         raise ValueError("the payloads do not follow each other to the end")
     if not _NUMBERS.issuperset(map(type, outcomes.extras)) or not _MAPS.issuperset(map(type, outcomes.extras.values())):
         raise ValueError("extras must be maps by position")
-    if not _MAPS.issuperset(map(type, outcomes.cache)):
-        raise ValueError("cache must hold maps")
+    if (wrong := maps(outcomes.cache)) is not None:
+        raise ValueError(f"cache {wrong}")
 
 
 def _check_numbers(outcomes: Outcomes) -> None:

@@ -8,6 +8,7 @@ by position. Each side flushes what has gathered once a turn of its loop, so bat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import NoneType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import msgpack
@@ -354,19 +355,36 @@ def _numbers(field: Any) -> str | None:
 
 
 def _texts(field: Sequence[Any]) -> str | None:
-    """Every member of a list is a list of texts."""
-    sound = all(type(member) is list and _TEXT.issuperset(map(type, member)) for member in field)
-    return None if sound else "must hold lists of str"
+    """Every member of a list names a cache entry: loader, key, and perhaps more."""
+    sound = all(type(member) is list and len(member) > 1 and _TEXT.issuperset(map(type, member)) for member in field)
+    return None if sound else "must hold [loader, key, ...]"
 
 
 def _keys(field: Mapping[Any, Any]) -> str | None:
     return None if _TEXT.issuperset(map(type, field)) else "must have str keys"
 
 
-def _maps(field: Sequence[Any]) -> str | None:
-    """Every member of a list is a map with text keys."""
-    sound = all(type(member) is dict and _TEXT.issuperset(map(type, member)) for member in field)
-    return None if sound else "must hold maps with str keys"
+def maps(field: Sequence[Any]) -> str | None:
+    """Every member of a list is a map with text keys, and what a cache's telemetry counts is a number."""
+    for member in field:
+        if type(member) is not dict or not _TEXT.issuperset(map(type, member)):
+            return "must hold maps with str keys"
+        for name in _FIGURES.intersection(member):
+            figure = member[name]
+            if figure is not None and (type(figure) not in _PLAIN_NUMBERS or not 0 <= figure <= _LARGEST):
+                return f"must hold figures: {name} is {figure!r}"
+        for name in _LISTS.intersection(member):
+            if not isinstance(member[name], (list, NoneType)):
+                return f"must hold lists: {name} is {member[name]!r}"
+        if (wrong := _texts(member.get("evicted") or ())) is not None:
+            return wrong
+    return None
+
+
+_FIGURES: Final = frozenset({"bytes", "gpu_bytes", "hits", "load_ms", "misses", "waits"})
+_LISTS: Final = frozenset({"changed", "depends", "evicted"})
+_PLAIN_NUMBERS: Final = frozenset({int, float})
+_LARGEST: Final = 2.0**62
 
 
 def _calls(field: Sequence[Any]) -> str | None:
@@ -388,7 +406,7 @@ _DEMANDS: Final[Mapping[str, tuple[tuple[type, ...], _Inside]]] = {
     "list[bytes]": ((list,), _all(bytes)),
     "list[list[Any]]": ((list,), _calls),
     "list[list[str]]": ((list,), _texts),
-    "list[Mapping[str, Any]]": ((list,), _maps),
+    "list[Mapping[str, Any]]": ((list,), maps),
     "Mapping[str, Any]": ((dict,), _keys),
 }
 

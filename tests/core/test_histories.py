@@ -308,7 +308,7 @@ class Story:
 
 
 EXAMPLES = int(os.environ.get("GREENROOM_TEST_EXAMPLES", "60"))
-"""Raise it for a long search: a thousand take about a minute."""
+"""Raised for a long search: a thousand take about a minute."""
 
 SETTINGS = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 

@@ -114,7 +114,9 @@ class TestOutcomes:
             ({"base_us": 1.5}, "base_us must be int, got float"),
             ({"extras": {"0": {}}}, "extras must be maps by position"),
             ({"extras": {0: []}}, "extras must be maps by position"),
-            ({"cache": [1]}, "cache must hold maps"),
+            ({"cache": [1]}, "cache must hold maps with str keys"),
+            ({"cache": [{"load_ms": "fast"}]}, "cache must hold figures: load_ms is 'fast'"),
+            ({"cache": [{"evicted": [["f"]]}]}, "cache must hold .loader, key, "),
         ],
     )
     def test_columns_that_no_batch_has_are_refused(self, columns, reason):

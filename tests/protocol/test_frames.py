@@ -32,7 +32,7 @@ FIELDS = {
     "list[int]": st.lists(NUMBER, min_size=3, max_size=3),
     "list[bytes]": st.lists(st.binary(max_size=9), max_size=4),
     "list[list[Any]]": st.lists(st.tuples(TEXT, TEXT, NUMBER, NUMBER).map(list), max_size=3),
-    "list[list[str]]": st.lists(st.lists(TEXT, max_size=3), max_size=3),
+    "list[list[str]]": st.lists(st.lists(TEXT, min_size=2, max_size=3), max_size=3),
     "list[Mapping[str, Any]]": st.lists(st.dictionaries(TEXT, PLAIN, max_size=3), max_size=3),
     "Mapping[str, Any]": st.dictionaries(TEXT, PLAIN, max_size=4),
 }
@@ -114,7 +114,12 @@ class TestRefusals:
             (msgpack.packb([[8, "e", "n", [1], [], True, {}]]), "a Lost message has 1 items and 0 attempts"),
             (msgpack.packb([[8, "e", "n", [1], [1], 1, {}]]), "Lost.charged must be bool, got int"),
             (msgpack.packb([[4, [1], []]]), "Cache.loaded must hold maps with str keys"),
-            (msgpack.packb([[4, [], ["x"]]]), "Cache.gone must hold lists of str"),
+            (msgpack.packb([[4, [], ["x"]]]), "Cache.gone must hold .loader, key, "),
+            (msgpack.packb([[4, [], [["f"]]]]), "Cache.gone must hold .loader, key, "),
+            (msgpack.packb([[4, [{"load_ms": "9"}], []]]), "Cache.loaded must hold figures: load_ms is '9'"),
+            (msgpack.packb([[4, [{"bytes": -1}], []]]), "Cache.loaded must hold figures: bytes is -1"),
+            (msgpack.packb([[4, [{"hits": float("nan")}], []]]), "Cache.loaded must hold figures: hits is nan"),
+            (msgpack.packb([[4, [{"depends": 5}], []]]), "Cache.loaded must hold lists: depends is 5"),
             (
                 msgpack.packb([[1, 1, "r", 1, 0, [["e", "n", 1]], [], [], [], {}]]),
                 "Hello.held must hold .execution, node, item, attempt.",
