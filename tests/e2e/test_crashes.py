@@ -145,5 +145,6 @@ def test_client_gives_up_on_a_hub_that_was_stopped(person: Person) -> None:
     again = person.greenroom("watch", "left")
 
     assert (done.code, done.out, running) == (3, "", False)
-    assert "greenroom watch left" in done.err.splitlines()[-1]
+    assert "left goes on" in done.err.splitlines()[-1]
+    assert "greenroom hub start" in done.err.splitlines()[-1]
     assert (again.code, again.out) == (0, '"seen"\n'), again.err
