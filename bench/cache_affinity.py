@@ -3,8 +3,8 @@
     python -m bench.cache_affinity --replicas 8 --room 4 --models 96 --zipf 1.0 --calls 20000 --busy 0.7
 
 Calls want one of `models` entries, by a Zipf law; a replica has room for `room` of them; a load takes `load` seconds,
-a call `call`. They arrive in bursts, at the rate that keeps the bound's policy busy for a share of `busy` of all replicas'
-time, calls and loads counted. Policies:
+a call `call`. They arrive in bursts, at the rate that keeps the bound's policy busy for a share of `busy` of the
+time of all replicas, calls and loads counted. Policies:
 
 * `bound`: Belady on one cache as large as all replicas' together: the best that any placement could do, were loads free
   of limits. Its hit ratio sets the rate.

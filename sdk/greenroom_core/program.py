@@ -238,6 +238,16 @@ class CachedResults(StrEnum):
     OFF = "off"
 
 
+class Reuse(StrEnum):
+    """What an execution takes over from the earlier one that it repeats."""
+
+    NOTHING = "nothing"
+    UNFAILED = "unfailed"
+    """All calls that succeeded: failed items of maps run again, and what depends on them."""
+    SUCCEEDED = "succeeded"
+    """All nodes that succeeded, with the items that failed in them; and succeeded items of maps that failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """One wish to run a program."""
@@ -263,3 +273,6 @@ class Submission:
     key: str = ""
     """Idempotency key: a second submission with it finds the first one's execution."""
     rerun_of: str = ""
+    """The execution that it repeats."""
+    reuse: Reuse = Reuse.NOTHING
+    """What is taken over from that one."""

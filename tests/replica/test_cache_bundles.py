@@ -1,4 +1,4 @@
-"""The cache over the real bundles of a runner: one tree, modules shared by content, texts under their authors' paths."""
+"""The cache over the real bundles of a runner: one tree, modules shared by content, texts under authors' paths."""
 
 import pytest
 

@@ -6,13 +6,17 @@ The shell computes keys and looks them up (both may touch a million items); the 
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
+from itertools import accumulate
 
 from greenroom_core.facts import CallsCached
+from greenroom_core.mapping import Items
 from greenroom_core.noderun import NodeRun
 from greenroom_core.program import Cached, CachedResults
 from greenroom_hub.core.commands import LookUp
 from greenroom_hub.core.events import LookedUp
+from greenroom_hub.core.reuse import earlier
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import Kept, State
 from greenroom_protocol.calls import Outcomes, Status
@@ -30,17 +34,20 @@ def cached_wish(node: NodeRun) -> Cached | None:
 
 def look_up(state: State, run: Run, node: NodeRun) -> bool:
     """Ask for a starting node's cached results; whether its calls must wait for the answer."""
-    wish = cached_wish(node)
     how = run.execution.submitted.submission.cached_results
-    if wish is None or how is CachedResults.OFF or node.id in run.keys or node.items is None or node.inputs is None:
+    wish = cached_wish(node) if how is not CachedResults.OFF else None
+    was = earlier(run, node)
+    if node.id in run.looked or (wish is None and was is None) or node.items is None or node.inputs is None:
         return node.id in run.looking
-    run.keys[node.id] = bytearray(KEY * node.items.n)
+    run.looked.add(node.id)
+    if wish is not None:
+        run.keys[node.id] = bytearray(KEY * node.items.n)
     run.looking[node.id] = node.items.n
     version = node.spec.overrides.cache_version
     hits = how is CachedResults.USE
     assert node.task is not None
     project = run.execution.program.project
-    state.do(LookUp(run.id, node.id, project, node.task, wish, version, node.inputs, node.items.n, hits))
+    state.do(LookUp(run.id, node.id, project, node.task, wish, version, node.inputs, node.items.n, hits, was))
     return True
 
 
@@ -50,21 +57,43 @@ def on_looked_up(state: State, event: LookedUp) -> tuple[Run, NodeRun] | None:
     node = run.execution.nodes.get(event.node) if run is not None else None
     if run is None or node is None or node.ended or node.items is None:
         return None
-    keys = run.keys[event.node]
-    keys[KEY * event.first : KEY * event.first + len(event.keys)] = event.keys
+    keys = run.keys.get(event.node)
+    if keys is not None and event.keys:
+        keys[KEY * event.first : KEY * event.first + len(event.keys)] = event.keys
     for source, items, body in event.hits:
-        outcomes = Outcomes.unpack(body)
-        if not node.items.stale(outcomes):
-            state.record(run, CallsCached(node.id, body, source))
-            state.count("calls_cached", len(items))
+        outcomes = _fresh(node.items, Outcomes.unpack(body))
+        if outcomes is not None:
+            state.record(run, CallsCached(node.id, outcomes.pack() if outcomes.size < len(items) else body, source))
+            state.count("calls_cached", outcomes.size)
     wish = cached_wish(node)
-    if wish is not None and wish.serialize:
-        _set_aside(state, run, node, range(event.first, event.first + len(event.keys) // KEY))
-    run.looking[event.node] -= len(event.keys) // KEY
+    if keys is not None and wish is not None and wish.serialize:
+        _set_aside(state, run, node, range(event.first, event.first + event.count))
+    run.looking[event.node] -= event.count
     if run.looking[event.node] > 0:
         return None
     del run.looking[event.node]
     return run, node
+
+
+def _fresh(items: Items, outcomes: Outcomes) -> Outcomes | None:
+    """Those of calls that have not ended meanwhile (before a restart); None if all have."""
+    stale = frozenset(items.stale(outcomes))
+    if not stale:
+        return outcomes
+    kept = [place for place in range(outcomes.size) if place not in stale]
+    if not kept:
+        return None
+    numbers, attempts, statuses = outcomes.item_list(), outcomes.attempt_list(), outcomes.status_list()
+    payloads = [outcomes.payload_of(place) for place in kept]
+    return outcomes._replace(
+        items=[numbers[place] for place in kept],
+        attempts=[attempts[place] for place in kept],
+        statuses=bytes(statuses[place] for place in kept),
+        ends=array("I", accumulate(map(len, payloads))).tobytes(),
+        payload=b"".join(payloads),
+        started=bytes(4 * len(kept)),
+        durations=bytes(4 * len(kept)),
+    )
 
 
 def _set_aside(state: State, run: Run, node: NodeRun, items: Sequence[int]) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
+from greenroom_core.execution import Execution
 from greenroom_core.lists import ListSource
-from greenroom_core.noderun import Inputs
+from greenroom_core.noderun import Inputs, NodeRun
 from greenroom_core.program import Cached, Environment, Interpreter, Program, Task
 
 
@@ -98,21 +99,33 @@ class SendDrain:
     reason: str
 
 
+class Earlier(NamedTuple):
+    """One node of an execution that is repeated."""
+
+    execution: Execution
+    node: NodeRun
+    failures: bool
+    """Whether items that failed are taken over too."""
+
+
 @dataclass(frozen=True, slots=True)
 class LookUp:
-    """Compute the keys of a node's calls and look for outputs that are known; answered by `LookedUp` events."""
+    """Look for outputs of a node's calls that are known; answered by `LookedUp` events."""
 
     execution: str
     node: str
     project: str
     task: Task
-    wish: Cached
+    wish: Cached | None
+    """None where only the earlier execution is looked at."""
     version: str | None
     """Of this place in the graph, if it overrides the task's."""
     inputs: Inputs
     count: int
     use: bool
     """Whether known outputs are used (else only the keys are wanted, to keep new ones)."""
+    was: Earlier | None = None
+    """The same node of the execution that is repeated, whose outcomes are taken over where they fit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ class Submitted:
     """The program's bytes, where the store does not have them yet."""
     sealed: bytes = b""
     notes: tuple[str, ...] = ()
+    plan: str = ""
+    """The plan of the program that runs, where a launch plan's call is repeated by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +125,9 @@ class LookedUp:
     execution: str
     node: str
     first: int
+    count: int
     keys: bytes
-    """16 bytes each."""
+    """16 bytes each; empty where the node's results are not cached."""
     hits: tuple[tuple[str, tuple[int, ...], bytes], ...]
     """`(execution that computed them, items, packed outcomes)`, one for each source."""
 

@@ -12,6 +12,7 @@ from greenroom_hub.core.events import Moment
 from greenroom_hub.core.hub_facts import HUB_STREAM, HubStarted, PoolDefined
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.pools import join_pools
+from greenroom_hub.core.reuse import source_of
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import Recorded, State, Turn
 from greenroom_hub.core.submissions import advance
@@ -65,6 +66,7 @@ def begin(state: State, now: Moment, version: str) -> Turn:
             continue
         run.submitted_mono = now.mono_ms - max(0, now.wall_ms - run.submitted_ms)
         try:
+            run.source = source_of(state, run.execution.submitted.submission)
             run.pools = join_pools(state, run.id, run.execution.program, run.execution.environments)
             _rearm(state, run)
             advance(state, run)

@@ -20,6 +20,8 @@ class Run:
     seq: int = 0
     """Of the last fact in its stream."""
     parent: tuple[str, str] | None = None
+    source: Execution | None = None
+    """The earlier execution whose outcomes it takes over."""
     sealed: str = ""
     """Digest of the sealed environment variables and secrets."""
     pools: dict[str, str] = field(default_factory=dict)
@@ -32,6 +34,8 @@ class Run:
     """By pool: calls that each replica holds of this execution."""
     keys: dict[str, bytearray] = field(default_factory=dict)
     """By node whose results are cached: the keys of its calls, 16 bytes each."""
+    looked: set[str] = field(default_factory=set)
+    """Nodes whose cached results, or those of the execution that is repeated, were asked for."""
     looking: dict[str, int] = field(default_factory=dict)
     """By node: calls whose cached results are still being looked up."""
     due: dict[str, int] = field(default_factory=dict)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from greenroom_core.execution import Execution
 from greenroom_core.facts import Fact
 from greenroom_core.lists import Reader
 from greenroom_core.program import Program
@@ -91,6 +92,8 @@ class State:
         self.settings = settings
         self.ledger = ledger
         self.reader = reader
+        self.earlier: Callable[[str], Execution | None] = lambda execution: None
+        """Finds an execution that has ended, for who repeats it; it never changes any more."""
         self.epoch = epoch
         self.position = position
         """Of the last row of the log, the current turn's included."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from greenroom_core.execution import Execution
 from greenroom_core.facts import (
@@ -20,7 +21,7 @@ from greenroom_core.facts import (
 from greenroom_core.failure import Cause, Failure
 from greenroom_core.graph import GateKind, NodeKind
 from greenroom_core.noderun import NodeRun
-from greenroom_core.program import Program
+from greenroom_core.program import Program, Reuse
 from greenroom_core.values import NIL, ValueFault, unpack
 from greenroom_hub.core import caching
 from greenroom_hub.core.caching import look_up
@@ -28,6 +29,7 @@ from greenroom_hub.core.children import child_id, join_late, program_of_child
 from greenroom_hub.core.commands import Ended, Refusal, Reply, SendCancel
 from greenroom_hub.core.events import CancelWanted, GateAnswered, LookedAgain, LookedUp, Submitted
 from greenroom_hub.core.pools import CannotServe, changes, check_environments, join_pools
+from greenroom_hub.core.reuse import child_outputs, gate_answer, source_of
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import State
 from greenroom_protocol.calls import Outcomes
@@ -53,7 +55,7 @@ def on_submitted(state: State, event: Submitted) -> None:
     if event.packed is not None:
         state.turn.programs.append((event.submission.program, event.packed))
     state.programs.setdefault(event.submission.program, event.program)
-    submitted = ExecutionSubmitted(event.execution, event.submission, event.sealed, notes=notes)
+    submitted = ExecutionSubmitted(event.execution, event.submission, event.sealed, plan=event.plan, notes=notes)
     _begin(state, submitted, event.program, pools)
     state.tell(Reply(event.request, event.execution, notes))
 
@@ -62,7 +64,7 @@ def _begin(state: State, submitted: ExecutionSubmitted, program: Program, pools:
     run = Run(
         Execution(submitted, program, state.reader), state.now.wall_ms, state.now.mono_ms, parent=submitted.parent
     )
-    run.pools = pools
+    run.pools, run.source = pools, source_of(state, submitted.submission)
     state.runs[run.id] = run
     if submitted.submission.key and submitted.parent is None:
         state.by_key[submitted.submission.key] = run.id
@@ -207,6 +209,10 @@ def _start_children(state: State, run: Run) -> None:
         node, plan = run.execution.nodes[name], run.execution.plans[plan_key]
         digest, program = program_of_child(state, run, plan_key)
         parent = run.execution.submitted
+        outputs = child_outputs(run, node, inputs, state.reader)
+        if outputs is not None:
+            state.record(run, NodeEnded(name, Outcome.SUCCEEDED, outputs=outputs))
+            continue
         late = {} if program is run.execution.program else program.environments
         try:
             notes = check_environments(state, late.values(), parent.submission.strict)
@@ -215,17 +221,31 @@ def _start_children(state: State, run: Run) -> None:
             continue
         child = child_id(state, run, name, plan.name)
         values = {**plan.inputs, **inputs, **plan.fixed}
-        submission = replace(parent.submission, program=digest, inputs=values, name=None, deadline=None, key="")
+        submission = replace(
+            parent.submission, program=digest, inputs=values, name=None, deadline=None, key="", **_repeated(run, name)
+        )
         state.record(run, ChildStarted(name, child))
         submitted = ExecutionSubmitted(child, submission, parent.sealed, (run.id, name), plan_key, notes)
         pools = join_pools(state, child, program)
         _begin(state, submitted, program, pools)
 
 
+def _repeated(run: Run, node: str) -> dict[str, Any]:
+    """Which execution a launch plan's call takes over from: the one that this call was earlier."""
+    was = run.source.nodes.get(node) if run.source is not None else None
+    if was is None or was.child is None:
+        return {"rerun_of": "", "reuse": Reuse.NOTHING}
+    return {"rerun_of": was.child}
+
+
 def _start_gates(state: State, run: Run) -> None:
     gates, run.execution.gates = run.execution.gates, []
     for name in gates:
         node = run.execution.nodes[name]
+        answer = gate_answer(run, node, state.reader)
+        if answer is not None and not node.ended:
+            state.record(run, GateOpened(name, answer[0], by=f"taken over from {run.source.id if run.source else ''}"))
+            continue
         if node.spec.gate is not GateKind.SLEEP or node.ended:
             continue
         try:

@@ -6,6 +6,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import msgpack
@@ -363,7 +364,7 @@ def _outputs(name: str, annotation: Any) -> tuple[list[Output], Shape, Any]:
     if annotation in (None, type(None), typing.NoReturn, typing.Never):
         return [], "none", None
     if isinstance(annotation, tuple):  # `-> (int, str)`, as older programs write it.
-        annotation = tuple[annotation]  # type: ignore[valid-type]
+        annotation = GenericAlias(tuple, annotation)
     if isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields"):
         from greenroom.types.resolve import hints_of
 

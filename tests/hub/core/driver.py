@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from greenroom_core.bindings import Promise
+from greenroom_core.execution import Execution
 from greenroom_core.facts import CallsCached, CallsFinished, pack_fact, unpack_fact
 from greenroom_core.failure import Cause, Failure
 from greenroom_core.graph import Graph, Node, NodeKind
@@ -21,6 +23,8 @@ from greenroom_hub.core.ledger import Capacity, Ledger
 from greenroom_hub.core.machine import Machine
 from greenroom_hub.core.recovery import begin, fold
 from greenroom_hub.core.state import Recorded, Settings, State, Turn
+from greenroom_hub.shell.lookups import Lookups
+from greenroom_hub.store.rows import CachedResult
 from greenroom_protocol.calls import Outcomes, Status
 from greenroom_protocol.frames import Bye, Hello, Lost, Result, Returned
 from greenroom_protocol.version import PROTOCOL
@@ -116,14 +120,22 @@ class HubDriver:
         self.turn = Turn()
         self.sent: list[Sent] = []
         self.started: list[c.StartReplica] = []
+        self.asked: list[c.LookUp | c.LookAgain] = []
+        self.kept: dict[str, CachedResult] = {}
+        self.ended: dict[str, Execution] = {}
         self.seqs: dict[str, int] = {}
         self.machine = self._machine(epoch=1)
 
     def _machine(self, epoch: int) -> Machine:
         position = self.log[-1][0] if self.log else 0
         state = State(self.settings, Ledger(self.capacity), self.rows, epoch, position)
-        self.rows.manifests = lambda execution, node, output: state.runs[execution].execution.results(node, output)
+        state.earlier = self.ended.get
+        self.rows.manifests = lambda name, node, output: self._found(state, name).results(node, output)
         return Machine(state)
+
+    def _found(self, state: State, name: str) -> Execution:
+        run = state.runs.get(name)
+        return run.execution if run is not None else self.ended[name]
 
     @property
     def state(self) -> State:
@@ -148,7 +160,23 @@ class HubDriver:
                 self.sent.append(Sent(*call))
             elif isinstance(command, c.StartReplica):
                 self.started.append(command)
+            elif isinstance(command, c.LookUp):
+                self.asked.append(command)
+        for kept in turn.results:
+            self.kept[kept.key] = CachedResult(kept.key, kept.execution, kept.node, kept.item, kept.position, 0)
+        self.asked.extend(told for told in turn.tell if isinstance(told, c.LookAgain))
+        self.ended.update((run.id, run.execution) for run in turn.ended)
         return turn
+
+    def look_up(self) -> Turn:
+        """The shell answers what the machine has asked for: cached results, and those of earlier executions."""
+        events: list[e.Event] = []
+        store = cast(Any, SimpleNamespace(cached=lambda keys: {k: self.kept[k] for k in keys if k in self.kept}))
+        lookups = Lookups(store, self.rows, cast(Any, None), events.append)
+        asked, self.asked = self.asked, []
+        for command in asked:
+            lookups.look_up(command) if isinstance(command, c.LookUp) else lookups.look_again(command)
+        return self.when(*events)
 
     def _write(self, recorded: Recorded) -> None:
         fact = recorded.fact
@@ -170,11 +198,18 @@ class HubDriver:
 
     # given --------------------------------------------------------------------------------------------------------
 
-    def submit(self, program: Program, name: str = "wf-1", key: str = "", **inputs: bytes) -> Turn:
+    def submit(
+        self,
+        program: Program,
+        name: str = "wf-1",
+        key: str = "",
+        options: Mapping[str, Any] | None = None,
+        **inputs: bytes,
+    ) -> Turn:
         self.requests += 1
         digest = program_digest(program.pack())
         self.programs[digest] = program
-        submission = Submission(digest, inputs or {"x": pack(1)}, key=key)
+        submission = Submission(digest, inputs or {"x": pack(1)}, key=key, **(options or {}))
         return self.when(e.Submitted(self.requests, name, submission, program, program.pack()))
 
     def connect(self, *names: str, held: list[list[Any]] | None = None, unacked: list[int] | None = None) -> Turn:
