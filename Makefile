@@ -37,7 +37,7 @@ stop:
 	@if [ -x $(BIN)/greenroom ]; then env -u CI $(BIN)/greenroom hub stop; else echo "nothing is installed here"; fi
 
 test: $(STAMPS)/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile  # Many tests wait for processes: three keep two cores busy.
 
 check: $(STAMPS)/dev
 	$(BIN)/ruff format --check .

@@ -23,6 +23,10 @@ _NOT_OWNERS: Final = ("libc.so", "libc-", "libpthread", "ld-linux", "libstdc++",
 _STACK: Final = 16_384
 """Bytes of a thread's stack that are looked at: a waiting worker's own frames lie near the top."""
 
+_PAUSES: Final = (0.002,) * 20 + (0.02,) * 20
+"""Seconds between looks at a running thread. OpenBLAS's spin for 30 ms of processor time before they sleep, which takes
+longer where others want the processor too."""
+
 
 def why_not_fork() -> str | None:
     """The reason for which a fork of this process is unsafe, naming the library; None if it is safe."""
@@ -60,12 +64,12 @@ def owner_of(tid: int) -> str:
 def _where(tid: int) -> list[str]:
     """What a thread waits in, and its stack pointer; `running` if it goes on running. A pool soon falls asleep."""
     fields: list[str] = []
-    for _ in range(20):
+    for pause in _PAUSES:
         with open(f"/proc/self/task/{tid}/syscall") as file:
             fields = file.read().split()
         if len(fields) >= 3:
             break
-        time.sleep(0.002)
+        time.sleep(pause)
     return fields
 
 

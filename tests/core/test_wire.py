@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -131,7 +132,7 @@ class TestRefusals:
         A structure deeper than can be walked is refused like any other mistake.
         """
         wire: dict = {"is": "leaf", "n": 1}
-        for _ in range(3000):
+        for _ in range(2 * sys.getrecursionlimit()):
             wire = {"is": "tree", "left": wire}
 
         with pytest.raises(WireFault, match="nested too deep"):

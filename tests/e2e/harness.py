@@ -302,4 +302,4 @@ def visiting(folder: Path, state: Path | None = None) -> Iterator[Person]:
         yield person
     finally:
         left = person.go()
-    assert left == []
+    assert not left, "\n".join(left)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 from _thread import LockType, _count
 from collections.abc import Callable, Iterator
 from functools import _lru_cache_wrapper
@@ -11,6 +12,17 @@ from typing import Any
 
 from greenroom_replica.reset.images import Word, dict_body, dict_heads
 from greenroom_replica.reset.nodes import MappingNode, Node
+
+_inherited = 0
+"""Threads that Python counts here though they stayed behind in the process that this one was forked from."""
+
+
+def _forked() -> None:
+    global _inherited
+    _inherited = _count()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class LruNode(Node):
@@ -173,7 +185,7 @@ class LockNode(Node):
 
     def changed(self) -> bool:
         # While any thread lives (an entry's), the lock may rightly be in its hands.
-        return not self.saved and self.peek() and not _count()
+        return not self.saved and self.peek() and _count() <= _inherited
 
     def restore(self) -> None:
         while self.changed():

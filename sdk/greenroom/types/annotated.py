@@ -35,6 +35,9 @@ class BatchSize:
     def __init__(self, val: int) -> None:
         self._val = val
 
+    def __repr__(self) -> str:
+        return f"BatchSize({self._val})"
+
     @property
     def val(self) -> int:
         """Files at once."""

@@ -172,6 +172,9 @@ class Plain:
     def __hash__(self):
         return hash(self.n)
 
+    def __repr__(self):
+        return f"Plain({self.n})"
+
 
 class Special(Plain):
     pass
