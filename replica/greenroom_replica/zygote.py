@@ -285,6 +285,12 @@ def _is_served(path: str) -> bool:
     return True
 
 
+def _identity(path: str) -> tuple[int, int]:
+    """Of a file: its number alone may have been given to another one since."""
+    told = os.stat(path)
+    return told.st_ino, told.st_ctime_ns
+
+
 def settle() -> None:
     """Leave the launcher's session and terminal behind."""
     with contextlib.suppress(OSError):
@@ -312,7 +318,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.ready_fd is not None:
         os.write(options.ready_fd, b"1")
         os.close(options.ready_fd)
-    inode = os.stat(options.socket).st_ino
+    ours = _identity(options.socket)
     try:
         preload()
         zygote = Zygote(listener, options.idle_after)
@@ -320,7 +326,7 @@ def main(arguments: list[str] | None = None) -> int:
         zygote.run()
     finally:
         with contextlib.suppress(OSError):  # Another zygote may have taken the path since.
-            if os.stat(options.socket).st_ino == inode:
+            if _identity(options.socket) == ours:
                 os.unlink(options.socket)
     return 0
 

@@ -95,7 +95,7 @@ def descendants_of(pid: int) -> list[int]:
 
 @pytest.fixture(scope="session")
 def shared_zygote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZygoteProcess]:
-    process = ZygoteProcess(tmp_path_factory.mktemp("zygote"))
+    process = ZygoteProcess(tmp_path_factory.mktemp("zygote"), idle_after=3600.0)  # Other tests may come in between.
     yield process
     process.end()
 

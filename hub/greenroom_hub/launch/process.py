@@ -56,6 +56,8 @@ class ProcessLauncher:
         self._post = post
         self._zygotes: dict[str, asyncio.Task[_Zygote]] = {}
         self._homes: dict[tuple[str, int], _Zygote] = {}
+        self._starting: set[subprocess.Popen[bytes]] = set()
+        """Zygotes that have not answered yet: nobody but this launcher knows of them."""
 
     def capacity(self) -> Capacity:
         """What all its replicas together can use."""
@@ -90,7 +92,10 @@ class ProcessLauncher:
             zygote = _Zygote(socket, self._heard)
             try:
                 await asyncio.wait_for(zygote.connect(), 5)
-            except (OSError, TimeoutError, LaunchError):
+            except TimeoutError:
+                log.warning("a zygote does not answer", socket=str(socket))  # Without a hub it ends by itself.
+                continue
+            except OSError:
                 socket.unlink(missing_ok=True)  # Its process is gone.
                 continue
             self._zygotes[socket.stem] = _ready(zygote)
@@ -106,6 +111,8 @@ class ProcessLauncher:
                 await task.result().close(end=not keep)
             else:
                 task.cancel()
+        for process in self._starting:
+            process.kill()
         if not keep:
             shutil.rmtree(self._state / "scratch", ignore_errors=True)
 
@@ -135,7 +142,7 @@ class ProcessLauncher:
     async def _start_zygote(self, key: str, interpreter: Interpreter) -> _Zygote:
         socket = self._folder() / f"{key}.sock"
         output = self._folder() / f"{key}.log"
-        process = await asyncio.to_thread(_spawn, interpreter, socket, output)
+        process = await asyncio.to_thread(self._spawned, interpreter, socket, output)
         zygote = _Zygote(socket, self._heard)
         deadline = asyncio.get_running_loop().time() + _CONNECT_S
         while True:
@@ -143,13 +150,20 @@ class ProcessLauncher:
                 await zygote.connect()
             except OSError:
                 if process.poll() is not None:
+                    self._starting.discard(process)
                     raise LaunchError(interpreter.executable, _tail(output)) from None
                 if asyncio.get_running_loop().time() > deadline:
                     raise LaunchError(interpreter.executable, f"it did not answer within {_CONNECT_S:g} s") from None
                 await asyncio.sleep(0.005)
             else:
+                self._starting.discard(process)
                 log.info("zygote started", python=interpreter.executable, pid=zygote.pid)
                 return zygote
+
+    def _spawned(self, interpreter: Interpreter, socket: Path, output: Path) -> subprocess.Popen[bytes]:
+        process = _spawn(interpreter, socket, output)
+        self._starting.add(process)
+        return process
 
     def _heard(self, zygote: _Zygote, message: Any) -> None:
         if isinstance(message, Exited):

@@ -42,6 +42,8 @@ def state(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     """A state folder in which `ensure_local_hub` starts the fake hub; what it started is ended."""
     folder = tmp_path_factory.mktemp("s")
     main = str(Path(__file__).with_name("hub_main.py"))
+    monkeypatch.setattr(hubs, "_children", [])
+    monkeypatch.setattr(hubs, "_ephemeral", {})
     monkeypatch.setattr(hubs, "hub_command", lambda *arguments: [sys.executable, main, *arguments])
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setenv("GREENROOM_STATE", str(folder))
