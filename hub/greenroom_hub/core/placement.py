@@ -51,7 +51,7 @@ def schedule(state: State, pool: Pool, touched: Iterable[str]) -> None:
         pool: Where to look.
         touched: Replicas whose load has changed in this turn; others are looked at only when they have a slot free.
     """
-    if state.expected or state.draining or not pool.queue:
+    if state.awaits_replicas or state.draining or not pool.queue:
         return
     names = dict.fromkeys((*touched, *pool.replicas)) if pool.slots > 1 else touched  # Idle is who holds nothing.
     busy = [state.replicas[name] for name in names if name in state.replicas]

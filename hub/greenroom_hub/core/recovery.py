@@ -72,7 +72,8 @@ def begin(state: State, now: Moment, version: str) -> Turn:
             advance(state, run)
         except Exception as fault:  # A fault of ours about one execution must not keep the hub from starting.
             _set_aside(state, run, fault)
-    state.touched.clear()  # Nothing is placed before launchers told who is alive.
+    state.touched.clear()
+    state.adopting = True
     return state.turn
 
 

@@ -27,7 +27,7 @@ def scale(state: State, pool: Pool) -> None:
         return  # As large as it may be, and at work.
     demand = _demand(state, pool)
     _note_idleness(state, pool, demand)
-    if state.draining or state.expected:
+    if state.draining or state.awaits_replicas:
         return  # Who is expected back counts, and may have the number that a new one would get.
     width = max(1, pool.slots)
     want = max(min(pool.limit, -(-demand // width)), pool.minimum)

@@ -20,8 +20,11 @@ from greenroom_protocol.version import refusal
 
 def on_adopted(state: State, event: Adopted) -> None:
     """A restarted hub hears which replicas still live; nothing is placed until each has said what it holds."""
+    state.adopting = False
     for name, generation in event.replicas:
-        state.expected[name] = generation
+        replica = state.replicas.get(name)
+        if replica is None or replica.generation != generation or replica.awaited:  # Else it was quicker than we.
+            state.expected[name] = generation
     state.expected_until = state.now.mono_ms + state.settings.grace_ms
     if not state.expected:
         _all_pools(state)

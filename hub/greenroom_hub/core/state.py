@@ -105,6 +105,8 @@ class State:
         """Live executions by the idempotency key of their submission."""
         self.pools: dict[str, Pool] = {}
         self.replicas: dict[str, Replica] = {}
+        self.adopting = False
+        """Whether launchers of a hub that has just started have yet to tell who is alive."""
         self.expected: dict[str, int] = {}
         """Replicas of an earlier hub that have not said hello: until then nothing that they may hold is placed."""
         self.expected_until = 0
@@ -131,6 +133,11 @@ class State:
         self.counters: dict[str, int] = {}
         self.cache_figures: dict[str, dict[str, float]] = {}
         """By environment: hits, misses, waits, evictions and load seconds of its actor cache since the hub started."""
+
+    @property
+    def awaits_replicas(self) -> bool:
+        """Whether replicas of an earlier hub may still come and say what they hold: until then nothing is placed."""
+        return self.adopting or bool(self.expected)
 
     # Recording --------------------------------------------------------------------------------------------------------
 

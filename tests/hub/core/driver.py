@@ -310,8 +310,8 @@ class HubDriver:
 
     # Restart ------------------------------------------------------------------------------------------------------
 
-    def restart(self, alive: tuple[str, ...] = ()) -> Turn:
-        """The hub is killed and started again; of its replicas these are still alive."""
+    def restart(self, alive: tuple[str, ...] = (), adopted: bool = True) -> Turn:
+        """The hub is killed and started again; of its replicas these are still alive, which it hears if `adopted`."""
         generations = {name: one.generation for name, one in self.state.replicas.items()}
         ended = {row[1] for row in self.log if row[4] == 13}
         epoch = self.state.epoch + 1
@@ -320,5 +320,7 @@ class HubDriver:
         live = [recorded for recorded in self._recorded() if recorded.stream not in ended]
         fold(self.state, live, self.programs.__getitem__)
         turn = self._note(begin(self.state, e.Moment(10**12 + self.now, self.now), "test"))
-        self.when(e.Adopted(tuple((name, generations[name]) for name in alive)))
+        self.alive = e.Adopted(tuple((name, generations[name]) for name in alive))
+        if adopted:
+            self.when(self.alive)
         return turn

@@ -242,6 +242,27 @@ def test_a_restarted_hub_goes_on_without_the_replicas_that_died() -> None:
     assert Outcome.SUCCEEDED is hub.facts(ExecutionEnded)[0].outcome
 
 
+def test_nothing_is_placed_or_started_before_launchers_told_who_is_alive() -> None:
+    """
+    Whatever reaches a restarted hub first, a new submission or a replica's hello: warm replicas are not replaced.
+    """
+    hub = HubDriver()
+    hub.submit(map_program(count=2), xs=xs(4))
+    hub.connect()
+    sent = hub.take()
+    hub.restart(alive=(sent.replica,), adopted=False)
+
+    hub.submit(task_program(), "f")
+    before = list(hub.sent), hub.does(c.StartReplica)
+    hub.connect(sent.replica)
+    hub.when(hub.alive)
+    hub.answer_all()
+
+    assert ([], []) == before
+    assert not hub.state.expected
+    assert Outcome.SUCCEEDED is hub.facts(ExecutionEnded)[0].outcome
+
+
 def test_replicas_that_never_come_back_are_given_up_after_the_grace() -> None:
     """
     A restarted hub does not wait for ever.
