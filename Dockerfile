@@ -1,12 +1,15 @@
-# Two images from one file, built without a network where `wheels/` holds what they need:
+# Two images from one file, with Greenroom's own wheel from `wheels/`: `make images` does what follows.
 #
-#   pip wheel --wheel-dir wheels '.[hub,docker]'           (make images does it, and what follows)
+#   pip wheel --no-deps --wheel-dir wheels .
 #   docker build --target replica --tag greenroom-replica .
 #   docker build --target hub     --tag greenroom-hub .
 #
+# Without a network: pip wheel --wheel-dir wheels '.[hub,docker]' and what PACKAGES names, on the base image's Python;
+# then --build-arg PIP_ARGS=--no-index.
+#
 # BASE      an image with Python 3.11 or newer, its venv module and a shell; not a tag that changes under your feet
 # PACKAGES  more packages for replicas, as pip takes them: --build-arg PACKAGES='torch==2.6.0 transformers'
-# PIP_ARGS  more arguments for pip; --no-index where there is no network
+# PIP_ARGS  more arguments for pip, such as --index-url or --no-index
 ARG BASE=python:3.11-slim
 
 FROM ${BASE} AS base
@@ -23,7 +26,7 @@ ARG PIP_ARGS=""
 ARG PACKAGES=""
 COPY wheels /wheels
 RUN python3 -m venv /opt/greenroom \
- && /opt/greenroom/bin/pip install --no-cache-dir --disable-pip-version-check --find-links /wheels ${PIP_ARGS} greenroom ${PACKAGES}
+ && /opt/greenroom/bin/pip install --no-cache-dir --disable-pip-version-check --find-links /wheels ${PIP_ARGS} /wheels/greenroom-*.whl ${PACKAGES}
 
 FROM base AS replica
 COPY --from=replica-packages /opt/greenroom /opt/greenroom
@@ -36,7 +39,7 @@ FROM base AS hub-packages
 ARG PIP_ARGS=""
 COPY wheels /wheels
 RUN python3 -m venv /opt/greenroom \
- && /opt/greenroom/bin/pip install --no-cache-dir --disable-pip-version-check --find-links /wheels ${PIP_ARGS} 'greenroom[hub,docker]'
+ && /opt/greenroom/bin/pip install --no-cache-dir --disable-pip-version-check --find-links /wheels ${PIP_ARGS} "$(echo /wheels/greenroom-*.whl)[hub,docker]"
 
 FROM base AS hub
 COPY --from=hub-packages /opt/greenroom /opt/greenroom

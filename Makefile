@@ -3,13 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMPS := .venv/stamps
 
-.PHONY: demo stop test check format bench clean help
+.PHONY: demo stop test check format images bench clean help
 
 help:
 	@echo "make demo    classify the files of this project's .venv on warm replicas (again: they are warm)"
 	@echo "make stop    end the local hub and its replicas"
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, import contracts"
+	@echo "make images  the Docker images greenroom-replica and greenroom-hub, of this checkout"
 	@echo "make bench   workloads of bench/, one JSON line each"
 
 $(BIN)/python:
@@ -50,8 +51,14 @@ format: $(STAMPS)/dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+images: | $(BIN)/python
+	rm -rf wheels
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir wheels .
+	docker build --target replica --tag greenroom-replica .
+	docker build --target hub --tag greenroom-hub .
+
 bench: $(STAMPS)/dev
 	$(BIN)/python -m bench
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv build dist wheels .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -100,7 +100,9 @@ def _handed(config: HubConfig) -> Handed:
 
 def _process(config: HubConfig, around: Surroundings) -> ProcessLauncher:
     handed = replace(_handed(config), hub=f"unix://{around.socket}", blobs=str(around.state / "blobs"))
-    return ProcessLauncher(handed, around.state, around.capacity, around.auth.mint, around.post)
+    return ProcessLauncher(
+        handed, around.state, around.capacity, around.auth.mint, around.post, stand_in=not config.local
+    )
 
 
 def _docker(config: HubConfig, around: Surroundings) -> Launcher:

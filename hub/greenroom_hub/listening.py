@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import ssl
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -77,3 +80,24 @@ async def listen_on_port(runner: web.AppRunner, config: HubConfig) -> str:
     port = server.sockets[0].getsockname()[1]
     host = f"[{config.host}]" if ":" in config.host else config.host
     return f"{'https' if tls else 'http'}://{host}:{port}"
+
+
+def reachable(url: str) -> str:
+    """An address that others can dial, for one that means all of this machine's (`0.0.0.0`, `::`)."""
+    place = urlsplit(url)
+    if place.hostname not in _ALL:
+        return url
+    host = _own_address(_ALL[place.hostname])
+    return f"{place.scheme}://{f'[{host}]' if ':' in host else host}:{place.port}"
+
+
+_ALL: Final = {"0.0.0.0": socket.AF_INET, "::": socket.AF_INET6}
+
+
+def _own_address(family: socket.AddressFamily) -> str:
+    """The address by which this machine would talk to others; its name where it knows no way out."""
+    elsewhere = "192.0.2.1" if family == socket.AF_INET else "2001:db8::1"  # Addresses of nobody; nothing is sent.
+    with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as way_out:
+        way_out.connect((elsewhere, 9))
+        return str(way_out.getsockname()[0])
+    return socket.gethostname()

@@ -36,7 +36,7 @@ from greenroom_hub.edge.replicas import ReplicaLinks
 from greenroom_hub.launch.capacity import measure
 from greenroom_hub.launch.sockets import socket_folder
 from greenroom_hub.launchers import Launchers, Surroundings
-from greenroom_hub.listening import listen_for_containers, listen_on_port, listen_on_socket
+from greenroom_hub.listening import listen_for_containers, listen_on_port, listen_on_socket, reachable
 from greenroom_hub.shell.archive import Archive
 from greenroom_hub.shell.cleaning import Cleaning
 from greenroom_hub.shell.doorway import Doorway
@@ -185,7 +185,7 @@ class Service:
     @property
     def public_url(self) -> str:
         """Where others reach this hub."""
-        return self.config.url.rstrip("/") or self.url
+        return self.config.url.rstrip("/") or reachable(self.url)
 
     @property
     def port(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import inf
 
+from greenroom_core.program import Interpreter
 from greenroom_hub.core.ledger import Capacity, Ledger, show
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.pools import asks_of
@@ -45,11 +46,23 @@ def tell_other_python(state: State, pool: Pool, replica: Replica) -> None:
     for execution in pool.wishes:
         run = state.runs.get(execution)
         interpreter = run.execution.program.interpreter if run is not None else None
-        if run is None or interpreter is None or not theirs or _minor(interpreter.version) == _minor(theirs):
+        if run is None or interpreter is None or not theirs:
             continue
-        ours = interpreter.version
-        told = f"replicas of {pool.environment.name} run Python {theirs}, this was submitted from {ours}"
-        notice(state, run, f"{told}: what travels pickled may not load there")
+        told = _other_python(pool.environment.name, interpreter, theirs, str(replica.facts.get("instead_of") or ""))
+        if told:
+            notice(state, run, told)
+
+
+def _other_python(environment: str, wanted: Interpreter, theirs: str, instead_of: str) -> str:
+    parts = []
+    if instead_of:
+        parts.append(f"replicas of {environment} run the hub's own Python {theirs}, since {instead_of} is not there")
+    if _minor(wanted.version) != _minor(theirs):
+        parts.append(
+            f"replicas of {environment} run Python {theirs}, this was submitted from {wanted.version}: what travels "
+            "pickled may not load there"
+        )
+    return "; ".join(parts)
 
 
 def _minor(version: str) -> list[str]:

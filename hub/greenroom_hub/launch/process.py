@@ -38,6 +38,8 @@ class ProcessLauncher:
         capacity: What all replicas together may use.
         mint: Makes a token for a replica and its generation.
         post: Puts an event into the hub's inbox.
+        stand_in: Whether this hub's own Python serves programs whose Python is not on its machine. Submitted from
+            elsewhere, a path means nothing here; on a person's own machine it was removed, and that is worth an error.
     """
 
     name = "process"
@@ -49,13 +51,17 @@ class ProcessLauncher:
         capacity: Capacity,
         mint: Mint,
         post: Callable[[Event], None],
+        stand_in: bool = False,
     ) -> None:
         self._handed, self._state = handed, state
+        self._stand_in = stand_in
         self._capacity = capacity
         self._mint = mint
         self._post = post
         self._zygotes: dict[str, asyncio.Task[_Zygote]] = {}
         self._homes: dict[tuple[str, int], _Zygote] = {}
+        self._under_way: set[tuple[str, int]] = set()
+        """Replicas whose zygote is still being started; who is to stop meanwhile is taken out."""
         self._starting: set[subprocess.Popen[bytes]] = set()
         """Zygotes that have not answered yet: nobody but this launcher knows of them."""
 
@@ -65,21 +71,42 @@ class ProcessLauncher:
 
     async def start(self, command: StartReplica) -> None:
         """Have the zygote of the replica's interpreter fork it."""
-        interpreter = command.interpreter or this_interpreter()
+        key = (command.replica, command.generation)
+        self._under_way.add(key)
         try:
-            zygote = await self._zygote(interpreter)
-            zygote.send(Spawn(command.replica, command.generation, self._config(command)))
+            zygote, instead_of = await self._zygote_for(command.interpreter)
+            if key not in self._under_way:
+                self._post(ReplicaExited(*key, "it was stopped while it started"))
+                return
+            zygote.send(Spawn(*key, self._config(command, instead_of)))
         except (OSError, LaunchError) as fault:
-            self._post(LaunchFailed(command.replica, command.generation, str(fault)))
+            self._post(LaunchFailed(*key, str(fault)))
             return
-        self._homes[command.replica, command.generation] = zygote
+        finally:
+            self._under_way.discard(key)
+        self._homes[key] = zygote
 
-    def _config(self, command: StartReplica) -> dict[str, Any]:
+    async def _zygote_for(self, wanted: Interpreter | None) -> tuple[_Zygote, str]:
+        """A zygote, and the Python that it stands in for; empty where it is the one that was wanted."""
+        if wanted is None:
+            return await self._zygote(this_interpreter()), ""
+        try:
+            return await self._zygote(wanted), ""
+        except (OSError, LaunchError) as fault:
+            if not self._stand_in or wanted.executable == sys.executable:
+                raise
+            log.info("the hub's own Python stands in", wanted=wanted.executable, why=str(fault))
+            return await self._zygote(this_interpreter()), wanted.executable
+
+    def _config(self, command: StartReplica, instead_of: str) -> dict[str, Any]:
         folder = self._state / "scratch" / f"{command.replica}.{command.generation}"
-        return configuration(command, self._handed, self._mint(command.replica, command.generation), str(folder))
+        told = configuration(command, self._handed, self._mint(command.replica, command.generation), str(folder))
+        told["labels"]["instead_of"] = instead_of
+        return told
 
     async def stop(self, command: StopReplica) -> None:
         """Kill a replica; its zygote tells of its end."""
+        self._under_way.discard((command.replica, command.generation))
         zygote = self._homes.get((command.replica, command.generation))
         if zygote is not None:
             zygote.send(Kill(command.replica, command.generation, int(signal.SIGKILL)))
@@ -142,7 +169,10 @@ class ProcessLauncher:
     async def _start_zygote(self, key: str, interpreter: Interpreter) -> _Zygote:
         socket = self._folder() / f"{key}.sock"
         output = self._folder() / f"{key}.log"
-        process = await asyncio.to_thread(self._spawned, interpreter, socket, output)
+        try:
+            process = await asyncio.to_thread(self._spawned, interpreter, socket, output)
+        except FileNotFoundError:
+            raise LaunchError(interpreter.executable, "it is not on this machine") from None
         zygote = _Zygote(socket, self._heard)
         deadline = asyncio.get_running_loop().time() + _CONNECT_S
         while True:
@@ -153,6 +183,8 @@ class ProcessLauncher:
                     self._starting.discard(process)
                     raise LaunchError(interpreter.executable, _tail(output)) from None
                 if asyncio.get_running_loop().time() > deadline:
+                    self._starting.discard(process)
+                    process.kill()
                     raise LaunchError(interpreter.executable, f"it did not answer within {_CONNECT_S:g} s") from None
                 await asyncio.sleep(0.005)
             else:

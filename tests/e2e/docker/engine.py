@@ -1,7 +1,8 @@
-"""A Docker engine for tests: found, or the tests that need it are skipped by name; and a hub with containers in it."""
+"""A Docker engine for tests: found, or the tests that need it are skipped by name; and a hub with containers."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -49,18 +50,51 @@ def lacking() -> str | None:
     return None
 
 
-def docker(*words: str, timeout: float = 60.0) -> str:
-    """What the `docker` command prints; it must succeed."""
+def docker(*words: str, text: str = "", timeout: float = 60.0) -> str:
+    """What the `docker` command prints, which may be given a text; it must succeed."""
     command = ["docker", "--host", engine_host(), *words]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=timeout, check=False)
     assert done.returncode == 0, f"docker {' '.join(words)}: {done.stderr}"
     return done.stdout.strip()
+
+
+def own_words(*words: str) -> str:
+    """`docker logs`: what a container wrote to either stream."""
+    command = ["docker", "--host", engine_host(), "logs", *words]
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True).stdout
 
 
 def inspect(container: str) -> dict[str, Any]:
     """An inspection of one container."""
     told: dict[str, Any] = json.loads(docker("inspect", container))[0]
     return told
+
+
+FLOW = """
+import os
+import greenroom
+
+actor = greenroom.ActorEnvironment({options})
+
+@greenroom.actor_cache
+def load() -> int:
+    return os.getpid()
+
+@actor.task
+def work(x: int) -> int:
+    load()
+    {body}
+
+@greenroom.workflow
+def wf(x: int = 1) -> int:
+    return work(x=x)
+"""
+
+
+def flow(body: str, **options: object) -> str:
+    """A program of one task."""
+    told = ", ".join(f"{name}={value}" for name, value in {"name": '"actor"', **options}.items())
+    return FLOW.format(options=told, body=body)
 
 
 class Containers:
@@ -106,23 +140,13 @@ class Containers:
         lines = docker("ps", "--all", "--no-trunc", "--filter", label, "--format", shape).splitlines()
         return dict(line.split(" ", 1) for line in lines if " " in line)
 
+    def misses(self) -> int:
+        """Entries that the calls of the newest execution had to load."""
+        events = self.person.events(self.person.last())
+        told = [entry for event in events if event["kind"] == "calls_finished" for entry in event["cache"]]
+        return sum(entry.get("misses") or 0 for entry in told)
+
     @property
     def identity(self) -> str:
         """What its containers are labelled with."""
-        import hashlib
-
         return hashlib.sha256(b"identity" + self.person.token.encode()).hexdigest()[:16]
-
-
-def left_behind(before: dict[str, set[str]]) -> dict[str, set[str]]:
-    """What the engine has that it had not."""
-    return {kind: now - before[kind] for kind, now in everything().items() if now - before[kind]}
-
-
-def everything() -> dict[str, set[str]]:
-    """What the engine has."""
-    return {
-        "containers": set(docker("ps", "--all", "--quiet", "--no-trunc").split()),
-        "volumes": set(docker("volume", "ls", "--quiet").split()),
-        "networks": set(docker("network", "ls", "--quiet").split()),
-    }
