@@ -30,7 +30,7 @@ class Crew:
 
     def join(self):
         for thread in self._threads:
-            thread.join(20)
+            thread.join(60)
             assert not thread.is_alive()
         return self.results
 
@@ -38,7 +38,7 @@ class Crew:
 def until(condition):
     """Wait, in tests of threads only, for another thread to get somewhere."""
     event = threading.Event()
-    for _ in range(2000):
+    for _ in range(8000):  # A busy machine starts threads late.
         if condition():
             return
         event.wait(0.005)
@@ -56,7 +56,7 @@ class TestThreads:
         @actor_cache
         def load(x):
             loads.append(x)
-            gate.wait(20)
+            gate.wait(60)
             return object()
 
         crew = Crew(*[lambda: load(1)] * 8)
@@ -77,7 +77,7 @@ class TestThreads:
         @actor_cache
         def load(x):
             if x == "slow":
-                gate.wait(20)
+                gate.wait(60)
             return x
 
         crew = Crew(lambda: load("slow"))
@@ -98,7 +98,7 @@ class TestThreads:
         def load():
             loads.append(1)
             if len(loads) == 1:
-                gate.wait(20)
+                gate.wait(60)
                 raise ValueError("the first one")
             return len(loads)
 
@@ -119,7 +119,7 @@ class TestThreads:
 
         @actor_cache
         def load(x):
-            gate.wait(20)
+            gate.wait(60)
             return x
 
         first = Crew(lambda: load(7))
@@ -140,7 +140,7 @@ class TestThreads:
 
         @actor_cache
         def load():
-            gate.wait(20)
+            gate.wait(60)
             return object()
 
         crew = Crew(load, load)
@@ -162,7 +162,7 @@ class TestThreads:
         @actor_cache
         def load():
             if os.getpid() == parent:
-                gate.wait(20)
+                gate.wait(60)
             return os.getpid()
 
         crew = Crew(load)
@@ -230,7 +230,7 @@ class TestCoroutines:
         @actor_cache
         def load():
             loads.append(1)
-            gate.wait(20)
+            gate.wait(60)
             return object()
 
         tasks = [asyncio.create_task(asyncio.to_thread(load)) for _ in range(3)]
