@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -83,13 +84,12 @@ def descendants_of(pid: int) -> list[int]:
     found, waiting = [], [pid]
     while waiting:
         at = waiting.pop()
-        for task in Path(f"/proc/{at}/task").glob("*/children"):
-            try:
-                below = [int(child) for child in task.read_text().split()]
-            except OSError:
-                continue
-            found += below
-            waiting += below
+        with contextlib.suppress(OSError):  # It has ended meanwhile.
+            for task in Path(f"/proc/{at}/task").glob("*/children"):
+                with contextlib.suppress(OSError):
+                    below = [int(child) for child in task.read_text().split()]
+                    found += below
+                    waiting += below
     return found
 
 

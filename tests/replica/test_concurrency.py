@@ -117,6 +117,8 @@ async def test_one_coroutine_is_cancelled_among_others(rig: Rig) -> None:
     """
 
     async def guarded(path: str) -> str:
+        with open(path + ".begun", "w"):
+            pass
         try:
             await asyncio.sleep(0.6 if path.endswith("1") else 30)
         except asyncio.CancelledError:
@@ -128,7 +130,9 @@ async def test_one_coroutine_is_cancelled_among_others(rig: Rig) -> None:
     await rig.replica(**FOUR)
     paths = [str(rig.folder / f"guarded-{n}") for n in range(2)]
     node = await rig.hub.assign(guarded, paths, concurrency=4)
-    await rig.hub.until(lambda: len(rig.hub.of(frames.Started)) == 2)
+    await rig.hub.until(
+        lambda: len(list(rig.folder.glob("guarded-*.begun"))) == 2
+    )  # What has not begun has no handler.
 
     await rig.hub.send("r1", frames.Cancel("e", node, [0], "asked to"))
     first, second = await rig.hub.outcome(node, 0), await rig.hub.outcome(node, 1)

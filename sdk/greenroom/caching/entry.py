@@ -134,6 +134,7 @@ class Family:
         "loader",
         "loading",
         "misses",
+        "plain_flights",
         "waits",
     )
 
@@ -144,6 +145,8 @@ class Family:
         """The newest definition: its options hold."""
         self.entries: set[Entry] = set()
         self.loading = 0
+        self.plain_flights: dict[tuple[int, Any], Flight] = {}
+        """Loads under way by loader and arguments alone: what a load changes of its own state makes other keys."""
         self.latest: Group | None = None
         """The version of its code that was last loaded for."""
         self.line: list[tuple[int, Entry]] = []

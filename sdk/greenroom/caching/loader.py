@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from threading import RLock
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from greenroom.caching import current, current_store
 from greenroom.caching.view import MISS, Ask, View, finder, quick_key
@@ -20,10 +22,25 @@ if TYPE_CHECKING:
 MAX_DEPENDS: Final = 64
 """Definitions that an entry names as what it depends on."""
 
+_LOOKS: Final = 8
+"""Times that code is looked at whose values change meanwhile."""
+
+T = TypeVar("T")
+
 _ASYNC: Final = 0x80 | 0x100
 _GENERATOR: Final = 0x20
 _ASYNC_GENERATOR: Final = 0x200
 _VARIADIC: Final = 0x04 | 0x08
+
+_resolving = RLock()
+
+
+def _forked() -> None:
+    global _resolving
+    _resolving = RLock()  # Of a thread that is not here.
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 class Loader:
@@ -72,7 +89,7 @@ class Loader:
     def name(self) -> str:
         """`module:qualname`, as an importer would write it."""
         if not self._name:
-            from greenroom.digest.modules import public_name
+            from greenroom.digest import public_name
 
             self._name = f"{public_name(self.module, getattr(self.fn, '__globals__', None))}:{self.qualname}"
         return self._name
@@ -86,7 +103,7 @@ class Loader:
 
     def call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Answer a call, the long way."""
-        ask = self._ask(args, kwargs)
+        ask = self.ask(args, kwargs)
         if ask is None:
             value = self.fn(*args, **kwargs)
             self.check_result(value)
@@ -101,7 +118,7 @@ class Loader:
 
     async def call_async(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """The same for a coroutine function."""
-        ask = self._ask(args, kwargs)
+        ask = self.ask(args, kwargs)
         if ask is None:
             value = await self.fn(*args, **kwargs)
             self.check_result(value)
@@ -114,7 +131,7 @@ class Loader:
             self._warn_unkeyable(fault)
         return await ask.run_async()
 
-    def _ask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ask | None:
+    def ask(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Ask | None:
         """What is asked for; None, after a warning, where the arguments have no key."""
         view = self.current_view()
         bound = view.bind(*args, **kwargs)
@@ -173,9 +190,13 @@ class Loader:
         return view if view.holds() else self.resolve()
 
     def resolve(self) -> View:
-        """Look at everything anew."""
+        """Look at everything anew, one thread at a time: what is read is kept for all loaders of a bundle."""
+        with _resolving:
+            return self._resolve()
+
+    def _resolve(self) -> View:
         from greenroom.caching.ports import KeyPorts
-        from greenroom.digest.spaces import MISSING
+        from greenroom.digest import MISSING
 
         store = current_store()
         digester = store.digester
@@ -203,10 +224,9 @@ class Loader:
 
     def _digest(self, store: Store, digester: Digester) -> Digest:
         try:
-            return digester.digest(self.fn, since=self._since(store), cells=False)
+            return _unmoved(lambda: digester.digest(self.fn, since=self._since(store), cells=False))
         except Exception as fault:  # Never the user's call: code that cannot be read counts as new in each process.
-            from greenroom.digest import Digest
-            from greenroom.digest.parts import Part
+            from greenroom.digest import Digest, Part
 
             store.tell(self.name, "digest", f"the code of {self.short} cannot be read ({fault!r}): edits go unseen")
             return Digest({"unread": Part("", "", f"{id(self.fn)} {self.since}")}, (), ())
@@ -275,7 +295,7 @@ class Loader:
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Recipe:
         """`bind(...)`: refuses arguments that do not fit, so that a mistake shows where it is made."""
         from greenroom.caching.recipe import Recipe
-        from greenroom.digest.modules import public_name
+        from greenroom.digest import public_name
 
         if self.key is None:
             self._parameters()[0](*args, **kwargs)
@@ -296,6 +316,17 @@ class Loader:
 
 
 _OPTIONS: Final = ("key", "ignore", "version", "max_entries", "max_memory", "ttl", "on_evict", "frozen")
+
+
+def _unmoved(look: Callable[[], T]) -> T:
+    """Look at values that other threads may be changing: again, where one changed under the look."""
+    for _ in range(_LOOKS):
+        try:
+            return look()
+        except RuntimeError as fault:
+            if "during iteration" not in str(fault):
+                raise
+    return look()
 
 
 def _remade(fn: Callable[..., Any], options: Mapping[str, Any]) -> Loader:

@@ -106,7 +106,7 @@ class Shelf:
     def _use(self, entry: Entry, call: Call | None, outcome: str) -> None:
         entry.tick = next_tick()
         entry.last = self.clock()
-        entry.hits += outcome != "miss"
+        entry.hits += outcome == "hit"
         if call is not None and entry not in call.touched:
             call.touched[entry] = outcome
 
@@ -335,6 +335,8 @@ class Shelf:
                 if flight not in mine:
                     del group.flights[key]
                     group.family.loading -= 1
+        for family in self.families.values():
+            family.plain_flights = {key: one for key, one in family.plain_flights.items() if one in mine}
 
 
 def _forked(store: weakref.ref[Shelf]) -> Callable[[], None]:

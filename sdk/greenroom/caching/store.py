@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from greenroom.caching.binding import given
 from greenroom.caching.calls import Call, provenance
 from greenroom.caching.entry import Entry, Family, Group
-from greenroom.caching.errors import EntryChanged
+from greenroom.caching.errors import EntryChanged, RecursiveLoad
 from greenroom.caching.flight import LOADING, Flight
 from greenroom.caching.shelf import Shelf
 from greenroom.caching.telemetry import Failed
@@ -68,12 +68,21 @@ class Attempt:
 class _Seat:
     """A caller's place at a load: its own, or a wait for another's."""
 
-    __slots__ = ("chain", "flight", "leads")
+    __slots__ = ("chain", "flight", "is_twin", "leads")
 
     def __init__(self) -> None:
         self.flight: Flight | None = None
         self.leads = False
+        self.is_twin = False
+        """Whether the load is of the same arguments, while what else makes the key differs."""
         self.chain: tuple[Flight, ...] | None = None
+
+
+def _remove(flights: dict[Any, Flight], flight: Flight) -> None:
+    for key, other in flights.items():
+        if other is flight:  # By identity: comparing keys could run the user's code.
+            del flights[key]
+            return
 
 
 class Store(Shelf):
@@ -122,11 +131,13 @@ class Store(Shelf):
                 if seat.leads:
                     return self._lead(ask, seat.flight)
                 seat.flight.wait(self._patience, self._tell_wait)
-                if seat.flight.result:
+                if seat.flight.result and not seat.is_twin:
                     return seat.flight.result[0]
             finally:
                 self._leave(seat)
             waited = True
+            if seat.is_twin:
+                ask = ask.renewed()  # The load has shown what is its state, and no part of what it is.
 
     async def get_async(self, ask: Ask) -> Any:
         """The same for a loader that is a coroutine function."""
@@ -141,11 +152,13 @@ class Store(Shelf):
                 if seat.leads:
                     return await self._lead_async(ask, seat.flight)
                 await seat.flight.wait_async(self._patience, self._tell_wait)
-                if seat.flight.result:
+                if seat.flight.result and not seat.is_twin:
                     return seat.flight.result[0]
             finally:
                 self._leave(seat)
             waited = True
+            if seat.is_twin:
+                ask = ask.renewed()  # The load has shown what is its state, and no part of what it is.
 
     def _enter(self, ask: Ask, seat: _Seat, waited: bool) -> tuple[Any] | None:
         """The entry's value; else the caller has a seat, at a load of its own or beside another's."""
@@ -182,17 +195,35 @@ class Store(Shelf):
             if call is not None:
                 flight.calls.add(call)
             return
+        if self._waits_for_twin(family.plain_flights.get(ask.plain), seat):
+            family.waits += not waited
+            return
         name = f"{family.short}({ask.preview()})"
         address = call.address if call is not None else ""
         flight = Flight(group, name, address, self.clock(), in_thread=not ask.view.loader.is_async)
         # Seen by `_leave` before anybody else sees it, whatever interrupts this thread in between.
         seat.flight, seat.leads = flight, True
         group.flights[ask.key] = flight
+        family.plain_flights.setdefault(ask.plain, flight)
         family.loading += 1
         family.misses += 1
         self._expire()
         self._trim(family)
         self.expect(family)
+
+    def _waits_for_twin(self, twin: Flight | None, seat: _Seat) -> bool:
+        """Whether to wait for a load of the same arguments: it may be about to change what makes the keys differ.
+
+        A loader that counts its loads in a global would else be run by every thread that asks while it runs.
+        """
+        if twin is None:
+            return False
+        try:
+            seat.chain = twin.join()
+        except RecursiveLoad:  # It asks for itself with other state: that may end.
+            return False
+        seat.flight, seat.is_twin = twin, True
+        return True
 
     def _leave(self, seat: _Seat) -> None:
         flight = seat.flight
@@ -206,11 +237,8 @@ class Store(Shelf):
 
     def _drop(self, flight: Flight) -> None:
         with self._lock:
-            flights = flight.group.flights
-            for key, other in flights.items():
-                if other is flight:  # By identity: comparing keys could run the user's code.
-                    del flights[key]
-                    break
+            for flights in (flight.group.flights, flight.group.family.plain_flights):
+                _remove(flights, flight)
             flight.group.family.loading -= 1
 
     # Loading ----------------------------------------------------------------------------------------------------------

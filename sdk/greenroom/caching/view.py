@@ -103,7 +103,7 @@ class View:
 class Ask:
     """One wish for a value: the arguments, and the key that they make."""
 
-    __slots__ = ("_marks", "_preview", "args", "bound", "key", "kwargs", "view", "void")
+    __slots__ = ("_marks", "_plain", "_preview", "args", "bound", "key", "kwargs", "view", "void")
 
     def __init__(self, view: View, key: Any, bound: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.view, self.key, self.bound, self.args, self.kwargs = view, key, bound, args, kwargs
@@ -111,6 +111,7 @@ class Ask:
         """Set when the key turned out to be one that no later call can have."""
         self._marks: dict[str, Any] = {}
         self._preview = ""
+        self._plain: tuple[int, Any] | None = None
 
     def values(self) -> tuple[Any, ...]:
         """The values that count, in the order of `view.names`."""
@@ -119,6 +120,22 @@ class Ask:
     def values_of(self, view: View) -> tuple[Any, ...]:
         """The values as a view has them."""
         return (self.bound,) if view.single else self.bound
+
+    @property
+    def plain(self) -> tuple[int, Any]:
+        """The loader and its arguments, without what it closes over and what its code refers to."""
+        if self._plain is None:
+            key, hidden = self.key, len(self.view.cells)
+            if hidden:
+                from greenroom.keys import key_of
+
+                key = key_of(self.values()[:-hidden], self.view.ports)[0]
+            self._plain = id(self.view.loader), key
+        return self._plain
+
+    def renewed(self) -> Ask:
+        """The same wish with the code and the state of this moment."""
+        return self.view.loader.ask(self.args, self.kwargs) or self
 
     def preview(self) -> str:
         """`state=3`: the arguments, and what is short of what the loader closes over."""
@@ -181,7 +198,7 @@ class Ask:
         """What the values of a closure's call look like, to see which of them the load changes."""
         if not self.view.cells:
             return {}
-        from greenroom.digest.values import mark
+        from greenroom.digest import mark
 
         return {name: mark(value) for name, value in zip(self.view.names, self.values(), strict=True)}
 

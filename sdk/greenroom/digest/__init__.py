@@ -15,12 +15,26 @@ from weakref import WeakKeyDictionary
 
 from greenroom.digest.explain import explain
 from greenroom.digest.facts import Chain, Facts
-from greenroom.digest.modules import IsUser, is_local
+from greenroom.digest.modules import IsUser, is_local, public_name
 from greenroom.digest.parts import Cells, Guard, Part, digest_of, read_class, read_code
-from greenroom.digest.spaces import Space
+from greenroom.digest.spaces import MISSING, Space
+from greenroom.digest.values import mark
 from greenroom.digest.walk import Walk
 
-__all__ = ["Digest", "Digester", "IsUser", "code_digest", "explain", "is_local"]
+# Whoever imports this package late, from threads, takes everything from here: two threads that begin with different
+# modules of it would wait for each other, and Python ends that by giving one of them a module that is half there.
+__all__ = [
+    "MISSING",
+    "Digest",
+    "Digester",
+    "IsUser",
+    "Part",
+    "code_digest",
+    "explain",
+    "is_local",
+    "mark",
+    "public_name",
+]
 
 
 MAX_KEPT: Final = 4096

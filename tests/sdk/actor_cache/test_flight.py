@@ -2,7 +2,9 @@
 
 import asyncio
 import contextvars
+import importlib
 import os
+import sys
 import threading
 
 import pytest
@@ -30,7 +32,7 @@ class Crew:
 
     def join(self):
         for thread in self._threads:
-            thread.join(60)
+            thread.join(20)
             assert not thread.is_alive()
         return self.results
 
@@ -38,7 +40,7 @@ class Crew:
 def until(condition):
     """Wait, in tests of threads only, for another thread to get somewhere."""
     event = threading.Event()
-    for _ in range(8000):  # A busy machine starts threads late.
+    for _ in range(2000):
         if condition():
             return
         event.wait(0.005)
@@ -56,7 +58,7 @@ class TestThreads:
         @actor_cache
         def load(x):
             loads.append(x)
-            gate.wait(60)
+            gate.wait(20)
             return object()
 
         crew = Crew(*[lambda: load(1)] * 8)
@@ -68,6 +70,44 @@ class TestThreads:
         assert 1 == len({id(one) for one in results})
         assert (1, 7) == (load.cache_info().misses, load.cache_info().waits)
 
+    @pytest.mark.parametrize("where", ["a global", "a closure"])
+    def test_a_load_that_changes_its_own_state_is_still_one(self, where, tmp_path, monkeypatch):
+        """
+        Who asks while a loader runs that counts its loads, in a global or in what it closes over, waits for it as well.
+        """
+        begun, gate = threading.Event(), threading.Event()
+        loads = []
+        (tmp_path / "counted.py").write_text(
+            "from greenroom import actor_cache\nLOADS = []\ndef note(where, x): where.append(x)\ndef wait(): pass\n"
+            "@actor_cache\ndef load(x):\n    note(LOADS, x)\n    wait()\n    return object()\n"
+        )
+        monkeypatch.syspath_prepend(tmp_path)
+        if where == "a global":
+            counted = importlib.import_module("counted")
+            monkeypatch.delitem(sys.modules, "counted")
+            load, loads = counted.load, counted.LOADS
+            counted.wait = lambda: (begun.set(), gate.wait(20))
+        else:
+
+            @actor_cache
+            def load(x):
+                noted = loads
+                noted.append(x)
+                begun.set()
+                gate.wait(20)
+                return object()
+
+        first = Crew(lambda: load(1))
+        assert begun.wait(20)
+        others = Crew(*[lambda: load(1)] * 7)
+        until(lambda: load.cache_info().waits == 7)
+        gate.set()
+        results = [*first.join(), *others.join()]
+
+        assert [1] == loads
+        assert 1 == len({id(one) for one in results})
+        assert (0, 1, 7) == tuple(getattr(load.cache_info(), name) for name in ("hits", "misses", "waits"))
+
     def test_other_keys_do_not_wait(self):
         """
         A load of one key holds up nobody who wants another.
@@ -77,7 +117,7 @@ class TestThreads:
         @actor_cache
         def load(x):
             if x == "slow":
-                gate.wait(60)
+                gate.wait(20)
             return x
 
         crew = Crew(lambda: load("slow"))
@@ -98,7 +138,7 @@ class TestThreads:
         def load():
             loads.append(1)
             if len(loads) == 1:
-                gate.wait(60)
+                gate.wait(20)
                 raise ValueError("the first one")
             return len(loads)
 
@@ -119,7 +159,7 @@ class TestThreads:
 
         @actor_cache
         def load(x):
-            gate.wait(60)
+            gate.wait(20)
             return x
 
         first = Crew(lambda: load(7))
@@ -140,7 +180,7 @@ class TestThreads:
 
         @actor_cache
         def load():
-            gate.wait(60)
+            gate.wait(20)
             return object()
 
         crew = Crew(load, load)
@@ -162,7 +202,7 @@ class TestThreads:
         @actor_cache
         def load():
             if os.getpid() == parent:
-                gate.wait(60)
+                gate.wait(20)
             return os.getpid()
 
         crew = Crew(load)
@@ -230,7 +270,7 @@ class TestCoroutines:
         @actor_cache
         def load():
             loads.append(1)
-            gate.wait(60)
+            gate.wait(20)
             return object()
 
         tasks = [asyncio.create_task(asyncio.to_thread(load)) for _ in range(3)]
