@@ -38,8 +38,8 @@ stop:
 	@if [ -x $(BIN)/greenroom ]; then env -u CI $(BIN)/greenroom hub stop; else echo "nothing is installed here"; fi
 
 test: $(STAMPS)/dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile --ignore=tests/replica/reset  # Many wait: three keep two cores busy.
-	$(BIN)/python -m pytest tests/replica/reset  # Counts allocations and shares of time, in a process of its own.
+	$(BIN)/python -m pytest -m 'not alone' -n 3 --dist loadfile  # Many wait: three keep two cores busy.
+	$(BIN)/python -m pytest -m alone  # Those that measure time or allocations.
 
 check: $(STAMPS)/dev
 	$(BIN)/ruff format --check .

@@ -94,19 +94,21 @@ def test_pod_template(reader: Person) -> None:
     assert any("check_set" in line and "None" in line for line in last), done.err
 
 
+@pytest.mark.alone
 def test_caching_basic(reader: Person) -> None:
-    """One load of 4 s, not four; a second run pays none, its four calls executed and served by the entry."""
+    """One load of 4 s, not four; a second run within 1 s, its four calls executed and served by the entry."""
     first = run(reader, "caching_basic.py", "wf")
     figures = cache_figures(reader)
     second = run(reader, "caching_basic.py", "wf")
 
     assert (first.value, second.value) == (13, 13)
-    assert first.seconds < 7.9  # One load of 4 s, not two.
+    assert first.seconds < 6.5
     assert figures == (4, 3, 1)
-    assert second.seconds < 3.0  # No load of 4 s was paid; beside other tests nothing narrower holds.
+    assert second.seconds < 1.0
     assert cache_figures(reader) == (4, 4, 0)
 
 
+@pytest.mark.alone
 def test_caching_map_task(reader: Person) -> None:
     """At most two loads of 10 s, at the same time; then none."""
     first = run(reader, "caching_map_task.py", "run_inference")
@@ -114,7 +116,7 @@ def test_caching_map_task(reader: Person) -> None:
     second = run(reader, "caching_map_task.py", "run_inference")
 
     assert first.value == second.value == list(range(0, 80, 4))
-    assert first.seconds < 16.0  # One load of 10 s in each replica, not two.
+    assert first.seconds < 12.5
     assert (executed >= 20, hits + misses >= 18, 1 <= misses <= 2) == (True, True, True)
-    assert second.seconds < 5.0  # No load of 10 s was paid.
+    assert second.seconds < 1.0
     assert cache_figures(reader)[2] == 0

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cloudpickle
 from websockets.asyncio.server import ServerConnection, serve, unix_serve
 
+from greenroom.bundling.reference import dumps
 from greenroom_core.failure import Failure
 from greenroom_core.values import pack, unpack
 from greenroom_protocol import frames
@@ -245,15 +245,7 @@ def define(fn: Callable[..., Any], **changes: Any) -> Definition:
 
 def by_value(fn: Callable[..., Any]) -> bytes:
     """Pickle a function with all that it uses of its own module."""
-    import sys
-
-    module = sys.modules[fn.__module__]
-    cloudpickle.register_pickle_by_value(module)
-    try:
-        pickled: bytes = cloudpickle.dumps(fn)
-    finally:
-        cloudpickle.unregister_pickle_by_value(module)
-    return pickled
+    return dumps(fn)
 
 
 @asynccontextmanager

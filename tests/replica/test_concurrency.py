@@ -6,6 +6,8 @@ import asyncio
 import os
 import time
 
+import pytest
+
 from greenroom_core.failure import Cause, Failure
 from greenroom_protocol import frames
 from greenroom_protocol.calls import Status
@@ -26,6 +28,7 @@ async def pid(n: int) -> int:
     return os.getpid()
 
 
+@pytest.mark.alone
 async def test_calls_run_at_once_up_to_the_number(rig: Rig) -> None:
     """
     Eight naps of 0.2 s, four at a time, take two naps' time.

@@ -33,6 +33,7 @@ async def test_every_call_of_a_regular_task_has_a_process_of_its_own(rig: Rig) -
     assert len({outcome.value for outcome in outcomes}) == 30
 
 
+@pytest.mark.alone
 async def test_slots_are_used_at_the_same_time_and_no_more(rig: Rig) -> None:
     """
     Six naps in three slots take two naps' time.

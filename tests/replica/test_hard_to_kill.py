@@ -140,6 +140,7 @@ async def test_neighbours_of_a_crash_run_again_in_the_same_attempt(rig: Rig) -> 
     assert sum(len(loss.items) for loss in rig.hub.of(frames.Lost)) == 1
 
 
+@pytest.mark.alone
 async def test_a_runner_is_replaced_quickly(rig: Rig) -> None:
     """
     The call after a crash comes back within a fraction of a second: no container, no interpreter is started for it.

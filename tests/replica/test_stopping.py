@@ -79,6 +79,7 @@ QUICK = {"timings": {"started_after": 0.05, "kill_after": 0.5, "term_after": 0.5
 
 
 @pytest.mark.parametrize("fn", [sleep, spin, async_sleep, async_blocks], ids=lambda fn: fn.__name__)
+@pytest.mark.alone
 async def test_a_cancelled_call_ends_within_a_second_and_its_runner_stays(rig: Rig, fn: Any) -> None:
     """
     Python code is interrupted where it stands, sleeping or busy, and the process with all that it holds goes on.
@@ -97,6 +98,7 @@ async def test_a_cancelled_call_ends_within_a_second_and_its_runner_stays(rig: R
     assert (await rig.hub.call(pid, 0)).value == before
 
 
+@pytest.mark.alone
 async def test_a_timeout_fails_the_call_and_keeps_the_runner(rig: Rig) -> None:
     """
     A call beyond its timeout fails with the limit and the place where it stood.
@@ -250,6 +252,7 @@ async def test_started_is_told_for_long_calls_only(rig: Rig) -> None:
     assert abs(told[0].started_us / 1e6 - time.time()) < 5
 
 
+@pytest.mark.alone
 async def test_results_do_not_wait_behind_a_long_call(rig: Rig) -> None:
     """
     What ended before a call that turned out to be long is told while that one runs.

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import FunctionType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from greenroom.bundling.errors import NotBundled
@@ -129,6 +129,8 @@ def dumps(value: Any, bundle: Bundle | None = None) -> bytes:
                 qualname = obj.__qualname__
                 if "<" not in qualname and _resolves(sys.modules.get("__main__"), qualname):
                     return named, (main, qualname)
+            if type(obj) is CodeType:
+                return code_in_its_file(self.dispatch_table[CodeType](obj), obj)
             return super().reducer_override(obj)
 
     with by_value(bundle), io.BytesIO() as file:
@@ -162,6 +164,18 @@ def _is_ours(name: str) -> bool:
 
     top = name.partition(".")[0]
     return top in OWN or top in ALIASED
+
+
+def code_in_its_file(reduced: tuple[Any, tuple[Any, ...]], code: CodeType) -> tuple[Any, tuple[Any, ...]]:
+    """What cloudpickle makes of `code`, with its file put back.
+
+    From 3.1.3 on cloudpickle drops it, so that tracebacks of notebook cells and lambdas would name no place.
+    """
+    make, parts = reduced
+    return make, tuple(code.co_filename if part == _NO_FILE else part for part in parts)
+
+
+_NO_FILE = "<dynamic-code>"
 
 
 def named(module: str, qualname: str) -> Any:

@@ -83,6 +83,7 @@ def test_a_dirty_call_pays_for_what_it_changed(runner: Runner) -> None:
     assert lines <= 250
 
 
+@pytest.mark.alone
 def test_a_clean_call_leaves_no_memory_behind(runner: Runner) -> None:
     """
     A thousand clean calls leave not one allocation that stays.

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tests.replica.reset.lab import Lab, restores
 
 Runner = Callable[..., Any]
@@ -225,6 +227,7 @@ def test_descriptors_of_short_calls_are_counted_too(runner: Runner) -> None:
     assert 100 < runner(scenario, flow=flow) <= 200
 
 
+@pytest.mark.alone
 def test_patched_libraries_are_told(runner: Runner) -> None:
     """
     A user's function in the place of a library's stays, since libraries are kept, and is told once, with both names.

@@ -50,6 +50,23 @@ def test_lambdas_and_closures_go_by_value() -> None:
         assert pickle.loads(reference.pickled)(1) == 6
 
 
+def test_code_by_value_keeps_its_file() -> None:
+    """
+    A traceback through a function that travelled by value names the place where it was written.
+    """
+    step = 5
+
+    def inner(x: int) -> int:
+        return max([x, step], key=lambda n: -n)
+
+    reference = reference_of(inner)
+    assert isinstance(reference, ByValue)
+    arrived = pickle.loads(reference.pickled)
+
+    nested = [part for part in arrived.__code__.co_consts if hasattr(part, "co_filename")]
+    assert [code.co_filename for code in (arrived.__code__, *nested)] == [__file__, __file__]
+
+
 def test_modules_that_no_replica_has_go_by_value() -> None:
     """
     A module that is neither installed nor bundled (this one) travels inside the pickle, and its registration ends.
