@@ -32,6 +32,7 @@ from greenroom_hub.edge.auth import Auth, Names
 from greenroom_hub.edge.blobs import Blobs
 from greenroom_hub.edge.feed import LiveFeed
 from greenroom_hub.edge.invites import Invite
+from greenroom_hub.edge.keepsakes import Keepsakes
 from greenroom_hub.edge.replicas import ReplicaLinks
 from greenroom_hub.launch.capacity import measure
 from greenroom_hub.launch.sockets import socket_folder
@@ -131,7 +132,7 @@ class Service:
             _settings(config, capacity.cpu, capacity.memory), Ledger(capacity), reader, head.epoch, head.position
         )
         archive = Archive(store, state.runs, state.programs)
-        archive.reader = reader
+        archive.reader, state.earlier = reader, archive.earlier
         fold(state, (_recorded(row) for row in store.live()), archive.program)
         feed = LiveFeed(store, archive, lambda name: views.status(state, name))
         outputs = Outputs(logs)
@@ -142,7 +143,7 @@ class Service:
         launchers = Launchers(config, around)
         executor = Executor(links, dict(launchers.by_name), vault, tasks)
         executor.on_unlaunchable = lambda event: hub.post(event)
-        hub = Hub(Machine(state), store, executor, links, feed, archive, reader, _welcome(config))
+        hub = Hub(Machine(state), store, executor, links, feed, archive, _welcome(config))
         links.on_new_link = executor.forget
         lookups = Lookups(store, reader, tasks, hub.post)
         executor.on_look_up, hub.on_look_again = lookups.look_up, lookups.look_again
@@ -155,7 +156,8 @@ class Service:
         admin = Admin(
             state, auth.invites, lambda: self.public_url, lambda one: _revoked(links, one), launchers.logs, cleaning
         )
-        app = make_app(api, admin, blobs, links, auth, Names(config.host, config.host_names), config.max_body)
+        keepsakes, names = Keepsakes(hub, store, archive), Names(config.host, config.host_names)
+        app = make_app(api, keepsakes, admin, blobs, links, auth, names, config.max_body)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
         return _Parts(store, logs, state, archive, hub, links, launchers, api, tasks, auth, cleaning)
 

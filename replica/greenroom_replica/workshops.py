@@ -102,7 +102,7 @@ class RealWorkshop:
         self._files = os.path.join(place.tmp, FOLDER)
         set_workspace(place.tmp)
         tree = Path(place.work) / "tree"
-        self._bundles = Bundles(tree, _Blobs(self._store), codes=_codes(config), on_import=self._imported)
+        self._bundles = Bundles(tree, BundleBlobs(self._store), codes=_codes(config), on_import=self._imported)
         self._reset = Reset([place.tmp, place.work]) if settings.kind == "warm" else NoReset()
         self._ownership = _Ownership(self._reset)
         self._said: list[str] = []
@@ -127,7 +127,7 @@ class RealWorkshop:
         try:
             code, found = self._find(definition)
             fn = getattr(found, "fn", found)
-            return self._callee(definition, fn, _interface(found, fn), code)
+            return self._callee(definition, fn, interface_of(found, fn), code)
         except ImportFailed as fault:
             if fault.fresh_runner:
                 raise Elsewhere(f"{fault} beside modules of another bundle", alone=False) from fault
@@ -390,7 +390,7 @@ class RealWorkshop:
         self._cache.close()
 
 
-class _Blobs:
+class BundleBlobs:
     """A blob store, as bundles ask it."""
 
     def __init__(self, store: BlobStore) -> None:
@@ -434,7 +434,8 @@ def _codes(config: ReplicaConfig) -> Path | None:
     return Path(config.blobs).parent / "compiled"
 
 
-def _interface(found: Any, fn: Callable[..., Any]) -> Interface:
+def interface_of(found: Any, fn: Callable[..., Any]) -> Interface:
+    """The inputs and outputs of what a definition names."""
     known = getattr(found, "interface", None)
     return known if isinstance(known, Interface) else Interface.of(fn)
 

@@ -10,8 +10,8 @@ from greenroom.handles import AsyncExecution, Execution
 from greenroom.hubs import Hub, find
 from greenroom.link import Link, Operation
 from greenroom.opening import opener_of
-from greenroom.operations import Submitted, cancel, get, path_to, submit
-from greenroom.submitting import Options, Prepared, Workshop, upload
+from greenroom.operations import Submitted, cancel, get, path_to, repeat, submit
+from greenroom.submitting import Options, Prepared, Workshop, repeating, upload
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -145,6 +145,30 @@ class Client(_Base):
         shown = self.drive(get(path_to(id)))
         return Execution(self, Submitted(shown["id"], shown.get("url") or "", ()), opener_of(None))
 
+    def rerun(self, id: str, *, failed: bool = False) -> Execution:
+        """Run an execution once more, with the program, the inputs and the environment that it had.
+
+        Args:
+            id: Its id, a unique beginning of it, or `last`.
+            failed: Whether only what failed runs again: failed items of maps, failed nodes, and what depends on them.
+
+        Raises:
+            Refused: The hub knows no such execution; or, with `failed`, it has not ended.
+        """
+        return self._repeat(id, "unfailed" if failed else "nothing")
+
+    def recover(self, id: str) -> Execution:
+        """Go on from where an execution failed: every node that succeeded is taken over as it is.
+
+        Raises:
+            Refused: The hub knows no such execution, or it has not ended.
+        """
+        return self._repeat(id, "succeeded")
+
+    def _repeat(self, id: str, reuse: str) -> Execution:
+        submitted = self.drive(repeat(id, repeating(self._options, reuse)))
+        return Execution(self, submitted, opener_of(None))
+
     def executions(self, limit: int = 50, state: str = "", before: str = "") -> list[dict[str, Any]]:
         """Summaries of executions, the newest first."""
         return _rows(self.drive(get(listing(limit, state, before))), "executions")
@@ -228,6 +252,18 @@ class AsyncClient(_Base):
         """A handle on an execution that exists; as `Client.execution`."""
         shown = await self.drive(get(path_to(id)))
         return AsyncExecution(self, Submitted(shown["id"], shown.get("url") or "", ()), opener_of(None))
+
+    async def rerun(self, id: str, *, failed: bool = False) -> AsyncExecution:
+        """Run an execution once more; as `Client.rerun`."""
+        return await self._repeat(id, "unfailed" if failed else "nothing")
+
+    async def recover(self, id: str) -> AsyncExecution:
+        """Go on from where an execution failed; as `Client.recover`."""
+        return await self._repeat(id, "succeeded")
+
+    async def _repeat(self, id: str, reuse: str) -> AsyncExecution:
+        submitted = await self.drive(repeat(id, repeating(self._options, reuse)))
+        return AsyncExecution(self, submitted, opener_of(None))
 
     async def executions(self, limit: int = 50, state: str = "", before: str = "") -> list[dict[str, Any]]:
         """Summaries of executions, the newest first."""

@@ -105,6 +105,18 @@ def submit(submission: Submission, program: bytes, *, known: bool = False, wait:
     return Submitted(raw["id"], raw.get("url") or "", notes, replicas=raw.get("replicas"))
 
 
+def repeat(execution: str, wish: Mapping[str, Any]) -> Operation[Submitted]:
+    """Run an execution once more, with the program, the inputs and the environment that the hub has of it.
+
+    Args:
+        execution: Its id.
+        wish: `reuse` (nothing, unfailed, succeeded), `key` (so that it may be sent twice), `by`, `name`,
+            `cached_results`; what is missing is as it was.
+    """
+    raw = yield from post(path_to(execution, "rerun"), wish)
+    return Submitted(raw["id"], raw.get("url") or "", tuple(raw.get("notes") or ()), replicas=raw.get("replicas"))
+
+
 def wire_of(submission: Submission) -> dict[str, Any]:
     """What `to_wire` makes of a submission, in a tenth of the time: it walks every variable of the shell."""
     wire: dict[str, Any] = to_wire(replace(submission, env={}, inputs={}, labels={}, secrets={}))

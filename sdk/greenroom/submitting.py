@@ -192,6 +192,21 @@ def _wishes(options: Options, hub: Hub) -> dict[str, Any]:
     }
 
 
+def repeating(options: Options, reuse: str) -> dict[str, Any]:
+    """What is said when an execution is repeated: the rest is as it was the first time.
+
+    Args:
+        options: `name` and `cached_results` of them count.
+        reuse: `nothing`, `unfailed` or `succeeded`.
+    """
+    wish: dict[str, Any] = {"reuse": reuse, "key": os.urandom(9).hex(), "by": _person()}
+    if options.name:
+        wish["name"] = options.name
+    if options.cached_results != "use":
+        wish["cached_results"] = options.cached_results
+    return wish
+
+
 def upload(prepared: Prepared, blobs: BlobStore) -> None:
     """Hand over the files of a bundle that the hub does not have."""
     bundle = prepared.bundle

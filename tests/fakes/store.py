@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from greenroom_hub.store.errors import Closed, CommitFailed, NotWritable, OutOfOrder
-from greenroom_hub.store.rows import Batch, CachedResult, Durability, ExecutionRow, Head, Row, Size
+from greenroom_hub.store.rows import Batch, CachedResult, Durability, ExecutionRow, Head, ResultGroup, Row, Size
 from greenroom_hub.store.stats import Stats
 from greenroom_hub.store.ticket import Ticket
 
@@ -128,6 +128,12 @@ class MemoryStore:
         for digest, packed in batch.programs:
             disk.programs.setdefault(digest, packed)
         disk.results.update((result.key, result) for result in batch.results if result.execution in disk.streams)
+        for execution, node, item in batch.voided:
+            disk.results = {
+                key: one
+                for key, one in disk.results.items()
+                if one.execution != execution or node not in ("", one.node) or (item >= 0 and item != one.item)
+            }
         for digest in batch.forgotten:
             disk.programs.pop(digest, None)
         for name in batch.dropped:
@@ -191,6 +197,15 @@ class MemoryStore:
 
     def cached(self, keys: Iterable[str]) -> dict[str, CachedResult]:
         return {key: self.disk.results[key] for key in keys if key in self.disk.results}
+
+    def results(self, limit: int = 100) -> list[ResultGroup]:
+        groups: dict[tuple[str, str], list[int]] = {}
+        for one in self.disk.results.values():
+            groups.setdefault((one.execution, one.node), []).append(one.at_ms)
+        found = [ResultGroup(*place, len(times), max(times)) for place, times in groups.items()]
+        order = list(self.disk.streams)
+        found.sort(key=lambda group: (-group.at_ms, -order.index(group.execution), group.node))
+        return found[:limit]
 
     def weights(self, executions: Iterable[str]) -> dict[str, int]:
         return {

@@ -24,6 +24,9 @@ from greenroom_protocol.calls import Outcomes, Status
 KEY = 16
 """Bytes of a key."""
 
+NO_KEY = bytes(KEY)
+"""Of a call whose inputs cannot be read: it shares its outputs with no other, and fails where it is sent."""
+
 
 def cached_wish(node: NodeRun) -> Cached | None:
     """How a node's calls are reused, where its task and its place in the graph want that."""
@@ -103,6 +106,8 @@ def _set_aside(state: State, run: Run, node: NodeRun, items: Sequence[int]) -> N
         if node.items.states[item]:
             continue
         key, who = key_of(run, node, item), (run.id, node.id, item)
+        if key == NO_KEY:
+            continue
         leader = state.computing.setdefault(key, who)
         if leader != who:
             node.items.set_aside(item)
@@ -124,7 +129,7 @@ def keep(state: State, run: Run, node: NodeRun, outcomes: Outcomes, refused: Seq
         if place in refused:
             continue
         key = key_of(run, node, item)
-        if statuses[place] == Status.SUCCEEDED:
+        if statuses[place] == Status.SUCCEEDED and key != NO_KEY:
             state.turn.results.append(Kept(key.hex(), run.id, node.id, item, position))
         if key in state.computing:
             _release(state, key, (run.id, node.id, item))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from greenroom_core.execution import Execution
-from greenroom_core.facts import Fact
+from greenroom_core.facts import CallsCached, CallsFinished, Fact
 from greenroom_core.lists import Reader
 from greenroom_core.program import Program
 from greenroom_hub.core.commands import Do, Say, Tell
@@ -19,6 +19,7 @@ from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Replica
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.timing import Timing
+from greenroom_protocol.calls import Outcomes
 
 AnyFact: TypeAlias = Fact | HubFact
 _KEPT_TIMINGS = 4096
@@ -85,10 +86,18 @@ class Turn:
     tell: list[Tell] = field(default_factory=list)
 
 
+class Rows(Reader, Protocol):
+    """A reader that also finds the rows of the turn that is being made."""
+
+    def keep(self, row: int, outcomes: Outcomes) -> None:
+        """A row was recorded; it can be read from now on, before it is on disk."""
+        ...
+
+
 class State:
     """The machine's memory. Handlers in the modules beside this one change it; `Machine` is their one door."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, reader: Reader, epoch: int, position: int) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger, reader: Rows, epoch: int, position: int) -> None:
         self.settings = settings
         self.ledger = ledger
         self.reader = reader
@@ -144,6 +153,8 @@ class State:
     def record(self, run: Run, fact: Fact) -> int:
         """Put a fact into its execution's log and fold it; its row's position."""
         position = self._append(run, fact)
+        if isinstance(fact, (CallsFinished, CallsCached)):
+            self.reader.keep(position, fact.outcomes)  # What follows in this turn may read it: a map's results, say.
         run.execution.apply(fact, position, self.now.wall_ms)
         return position
 

@@ -13,11 +13,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from greenroom_core.execution import Execution
 from greenroom_core.values import Slice, ValueFault, pack
+from greenroom_hub.core.commands import Reply
 from greenroom_hub.core.events import CancelWanted, GateAnswered
 from greenroom_hub.edge import views
 from greenroom_hub.edge.errors import ApiError
 from greenroom_hub.edge.feed import LiveFeed, text_of
 from greenroom_hub.edge.metrics import registry
+from greenroom_hub.edge.requests import find_row, number_of, read_json, repeat_of, seconds_of
 from greenroom_hub.edge.why import why
 from greenroom_hub.shell.archive import Archive
 from greenroom_hub.shell.doorway import Doorway, Unfit
@@ -26,7 +28,6 @@ from greenroom_hub.store.logs import LogStore
 from greenroom_hub.store.rows import ExecutionRow
 from greenroom_hub.store.store import Store
 
-_LONGEST_WAIT_S = 300.0
 _MOST_ITEMS = 50_000
 _MSGPACK = "application/msgpack"
 
@@ -52,24 +53,43 @@ class Api:
 
     async def submit(self, request: web.Request) -> web.Response:
         """Take a submission."""
-        wait = _seconds(request)
+        wait = seconds_of(request)
         try:
             reply = await self._doorway.submit(await request.read())
         except Unfit as fault:
             raise ApiError(fault.code, fault.message) from fault
+        told = self._taken(reply)
+        if wait and await self._hub.ended(told["id"], wait):
+            return self._result(told["id"])
+        return web.json_response(told, status=201)
+
+    def _taken(self, reply: Reply) -> dict[str, Any]:
+        """What a client hears of its submission.
+
+        Raises:
+            ApiError: It was refused.
+        """
         if reply.error is not None:
             raise ApiError(reply.error.code, reply.error.message)
         assert reply.execution is not None
-        if wait and await self._hub.ended(reply.execution, wait):
-            return self._result(reply.execution)
         status = views.status(self._hub.state, reply.execution) or {}
-        told = {
+        return {
             "id": reply.execution,
             "url": self._page(reply.execution),
             "notes": list(reply.notes),
             "replicas": status.get("replicas"),
         }
-        return web.json_response(told, status=201)
+
+    async def rerun(self, request: web.Request) -> web.Response:
+        """Repeat an execution: JSON `{"reuse", "key", "by", "name", "cached_results"}`, all optional."""
+        await self._hub.settled()
+        row = self._row(request)
+        wish = repeat_of(await read_json(request))
+        try:
+            reply = await self._doorway.repeat(row.id, wish)
+        except Unfit as fault:
+            raise ApiError(fault.code, fault.message) from fault
+        return web.json_response(self._taken(reply), status=201)
 
     def _page(self, execution: str) -> str:
         return f"{self._about().get('url', '')}/e/{execution}"
@@ -77,7 +97,7 @@ class Api:
     async def result(self, request: web.Request) -> web.Response:
         """How an execution ended, with its outputs; waits for it if asked."""
         row = self._row(request)
-        await self._hub.ended(row.id, _seconds(request) or 0.0)
+        await self._hub.ended(row.id, seconds_of(request) or 0.0)
         return self._result(row.id)
 
     def _result(self, name: str) -> web.Response:
@@ -97,7 +117,7 @@ class Api:
     async def cancel(self, request: web.Request) -> web.Response:
         """End an execution."""
         row = self._row(request)
-        told = await _json(request)
+        told = await read_json(request)
         reason = str(told.get("reason") or "cancelled")
         by = str(told.get("by") or "")
         await self._hub.ask(lambda number: CancelWanted(number, row.id, by, reason))
@@ -106,7 +126,7 @@ class Api:
     async def gate(self, request: web.Request) -> web.Response:
         """Open, reject or answer a gate: msgpack `{"approved", "value", "by"}`."""
         row, node = self._row(request), request.match_info["node"]
-        told = await _json(request)
+        told = await read_json(request)
         value = bytes.fromhex(str(told["value"])) if told.get("value") is not None else None
         approved, by = bool(told.get("approved", True)), str(told.get("by") or "")
         reply = await self._hub.ask(lambda number: GateAnswered(number, row.id, node, value, approved, by))
@@ -119,7 +139,7 @@ class Api:
     async def executions(self, request: web.Request) -> web.Response:
         """The list of executions, newest first."""
         query = request.query
-        limit = min(int(_number(query.get("limit", "50"), "limit")), 1000)
+        limit = min(int(number_of(query.get("limit", "50"), "limit")), 1000)
         rows = self._store.executions(limit, query.get("before") or None, query.get("state") or None)
         return web.json_response({"executions": [views.summary(row) for row in rows]})
 
@@ -135,8 +155,8 @@ class Api:
         """A map's results, in chunks of columns."""
         row = self._row(request)
         node, output = request.match_info["node"], request.match_info["output"]
-        start = int(_number(request.query.get("start", "0"), "start"))
-        count = int(_number(request.query.get("count", str(_MOST_ITEMS)), "count"))
+        start = int(number_of(request.query.get("start", "0"), "start"))
+        count = int(number_of(request.query.get("count", str(_MOST_ITEMS)), "count"))
         await self._hub.settled()
         try:
             source = self._archive.manifest(row.id, node, output)
@@ -154,7 +174,7 @@ class Api:
         node = execution.nodes.get(name)
         if node is None:
             raise ApiError("not_found", f"{row.id} has no node {name!r}; it has {', '.join(list(execution.nodes)[:8])}")
-        item = int(_number(request.match_info["item"], "item"))
+        item = int(number_of(request.match_info["item"], "item"))
         try:
             told = views.call_view(self._hub.state, execution, node, item)
         except ValueFault as fault:
@@ -168,7 +188,7 @@ class Api:
         row = self._row(request)
         execution, name = self._execution(row.id), request.match_info["node"]
         node = execution.nodes.get(name)
-        item = int(_number(request.match_info["item"], "item"))
+        item = int(number_of(request.match_info["item"], "item"))
         if node is None or (node.items is not None and item >= node.items.n):
             raise ApiError("not_found", f"{row.id} has no call {name}/{item}")
         lines = await asyncio.to_thread(why, self._hub.state, self._store, execution, node, item)
@@ -183,8 +203,8 @@ class Api:
         """What calls printed, as NDJSON or raw."""
         row, query = self._row(request), request.query
         node = query.get("node") or None
-        item = int(_number(query["item"], "item")) if query.get("item") else None
-        attempt = int(_number(query["attempt"], "attempt")) if query.get("attempt") else None
+        item = int(number_of(query["item"], "item")) if query.get("item") else None
+        attempt = int(number_of(query["attempt"], "attempt")) if query.get("attempt") else None
         raw, follow = query.get("raw") == "1", query.get("follow") == "1"
         response = web.StreamResponse()
         response.content_type = "text/plain" if raw else "application/x-ndjson"
@@ -220,7 +240,7 @@ class Api:
 
     async def stop(self, request: web.Request) -> web.Response:
         """End the hub and its replicas."""
-        told = await _json(request)
+        told = await read_json(request)
         self._stop(bool(told.get("purge")))
         return web.json_response({"stopping": True}, status=202)
 
@@ -229,7 +249,7 @@ class Api:
     async def events(self, request: web.Request) -> web.StreamResponse:
         """The log of an execution from a cursor: WebSocket, SSE, or one page."""
         row = self._row(request)
-        after = int(_number(request.query.get("after", "0"), "after"))
+        after = int(number_of(request.query.get("after", "0"), "after"))
         logs = request.query.get("logs") == "1"
         if request.headers.get("Upgrade", "").lower() == "websocket":
             return await self._events_socket(request, row.id, after, logs)
@@ -272,17 +292,7 @@ class Api:
     # Finding --------------------------------------------------------------------------------------------------------
 
     def _row(self, request: web.Request) -> ExecutionRow:
-        name = request.match_info["id"]
-        if name == "last":
-            rows = [row for row in self._store.executions(20) if row.parent is None]
-        else:
-            exact = self._store.execution(name)
-            rows = [exact] if exact is not None else self._store.executions(3, prefix=name)
-        if not rows:
-            raise ApiError("unknown_execution", f"no execution {name!r} here; see greenroom executions")
-        if name != "last" and len(rows) > 1:
-            raise ApiError("unknown_execution", f"{name!r} is not unique: {', '.join(row.id for row in rows)}, ...")
-        return rows[0]
+        return find_row(self._store, request.match_info["id"])
 
     def _execution(self, name: str) -> Execution:
         execution = self._archive.get(name)
@@ -306,31 +316,3 @@ def _log_line(piece: Any) -> bytes:
         "text": piece.data.decode("utf-8", "replace"),
     }
     return json.dumps(told, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
-
-
-def _seconds(request: web.Request) -> float:
-    text = request.query.get("wait")
-    return min(_number(text, "wait"), _LONGEST_WAIT_S) if text else 0.0
-
-
-def _number(text: str, name: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        raise ApiError("bad_request", f"{name}={text!r}: expected a number") from None
-    if not 0 <= number < 1e15:
-        raise ApiError("bad_request", f"{name}={text!r}: expected a number from 0 on")
-    return number
-
-
-async def _json(request: web.Request) -> dict[str, Any]:
-    body = await request.read()
-    if not body:
-        return {}
-    try:
-        told = json.loads(body)
-    except ValueError as fault:
-        raise ApiError("bad_request", f"the body is no JSON: {fault}") from fault
-    if not isinstance(told, dict):
-        raise ApiError("bad_request", "the body must be a JSON object")
-    return told

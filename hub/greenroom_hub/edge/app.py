@@ -11,13 +11,21 @@ from greenroom_hub.edge.api import Api
 from greenroom_hub.edge.auth import CALLER, Auth, Names, forbidden
 from greenroom_hub.edge.blobs import Blobs
 from greenroom_hub.edge.errors import ApiError
+from greenroom_hub.edge.keepsakes import Keepsakes
 from greenroom_hub.edge.replicas import ReplicaLinks, only_replicas
 
 log = structlog.get_logger("greenroom.edge")
 
 
 def make_app(
-    api: Api, admin: Admin, blobs: Blobs, links: ReplicaLinks, auth: Auth, names: Names, max_body: int
+    api: Api,
+    keepsakes: Keepsakes,
+    admin: Admin,
+    blobs: Blobs,
+    links: ReplicaLinks,
+    auth: Auth,
+    names: Names,
+    max_body: int,
 ) -> web.Application:
     """Build the application."""
 
@@ -35,10 +43,14 @@ def make_app(
     app.router.add_get("/api/executions/{id}/events", api.events)
     app.router.add_get("/api/executions/{id}/logs", api.logs)
     app.router.add_post("/api/executions/{id}/cancel", api.cancel)
+    app.router.add_post("/api/executions/{id}/rerun", api.rerun)
     app.router.add_post("/api/executions/{id}/nodes/{node}/gate", api.gate)
     app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}", api.item)
     app.router.add_get("/api/executions/{id}/nodes/{node}/outputs/{output}", api.outputs)
     app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}/why", api.why)
+    app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}/call", keepsakes.call)
+    app.router.add_get("/api/results", keepsakes.results)
+    app.router.add_post("/api/results/drop", keepsakes.drop)
     app.router.add_get("/metrics", api.metrics)
     app.router.add_get("/api/replicas", api.replicas)
     app.router.add_get("/api/replicas/{id}/logs", admin.logs)

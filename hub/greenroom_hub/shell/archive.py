@@ -61,6 +61,13 @@ class Archive:
                 self.keep(kept)
         return kept
 
+    def earlier(self, name: str) -> Execution | None:
+        """An execution that is repeated; None if it, or its program, is not here any more."""
+        try:
+            return self.get(name)
+        except ValueFault:
+            return None
+
     def _fold(self, name: str) -> Execution | None:
         execution: Execution | None = None
         after = 0

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from greenroom_core.program import Program, Submission, program_digest
+from greenroom_core.program import CachedResults, Program, Reuse, Submission, program_digest
 from greenroom_core.values import INLINE_LIMIT, ValueFault, unpack
 from greenroom_core.wire import WireFault, from_wire
 from greenroom_hub.core.commands import Reply
@@ -33,6 +33,20 @@ class Unfit(ValueError):
         return self.message
 
 
+@dataclass(frozen=True, slots=True)
+class Repeat:
+    """How an execution is repeated."""
+
+    reuse: Reuse = Reuse.NOTHING
+    key: str = ""
+    """Idempotency key: sent twice, it becomes one execution."""
+    by: str = ""
+    name: str | None = None
+    """The new execution's id, if the user chose one."""
+    cached_results: CachedResults | None = None
+    """None for how the earlier one treated them."""
+
+
 class Doorway:
     """Turns a body from outside into an event."""
 
@@ -56,6 +70,44 @@ class Doorway:
         told = replace(submission, env={}, secrets=dict.fromkeys(submission.secrets, ""), name=None)
         return await self._hub.ask(
             lambda request: Submitted(request, name, told, program, packed if fresh else None, sealed)
+        )
+
+    async def repeat(self, name: str, wish: Repeat) -> Reply:
+        """Submit an execution once more, with its program, its inputs and the environment that its calls saw.
+
+        Args:
+            name: The execution that is repeated, in full.
+            wish: What of it is taken over, and what differs.
+
+        Raises:
+            Unfit: It is gone, or what is taken over from it is not known yet because it still runs.
+        """
+        known = self._known(wish.key)
+        if known is not None:
+            return Reply(0, known)
+        if wish.reuse is not Reuse.NOTHING and name in self._hub.state.runs:
+            raise Unfit("conflict", f"{name} has not ended: cancel it first, or wait for its end")
+        try:
+            earlier = self._archive.get(name)
+        except ValueFault as fault:
+            raise Unfit("unknown_program", f"{name} cannot be repeated: {fault}") from fault
+        if earlier is None:
+            raise Unfit("unknown_execution", f"no execution {name!r} here; see greenroom executions")
+        told = earlier.submitted
+        submission = replace(
+            told.submission,
+            rerun_of=name,
+            reuse=wish.reuse,
+            name=wish.name,
+            key=wish.key,
+            by=wish.by,
+            cached_results=wish.cached_results or told.submission.cached_results,
+        )
+        taken = self._name(submission, earlier.program)
+        return await self._hub.ask(
+            lambda request: Submitted(
+                request, taken, replace(submission, name=None), earlier.program, None, told.sealed, plan=told.plan
+            )
         )
 
     def _known(self, key: str) -> str | None:

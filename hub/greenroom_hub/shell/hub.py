@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from greenroom_core.facts import CallsCached, CallsFinished, ExecutionEnded, ExecutionSubmitted, Fact, pack_fact
+from greenroom_core.facts import ExecutionEnded, ExecutionSubmitted, Fact, pack_fact
 from greenroom_core.values import pack
 from greenroom_hub.core import commands as c
 from greenroom_hub.core.events import Event, Moment, Tick
@@ -22,8 +22,7 @@ from greenroom_hub.core.state import Recorded, State, Turn
 from greenroom_hub.shell.archive import Archive
 from greenroom_hub.shell.executor import Executor
 from greenroom_hub.shell.ports import Feed, Links
-from greenroom_hub.shell.reader import StoreReader
-from greenroom_hub.store.rows import Batch, CachedResult, ExecutionRow, Row
+from greenroom_hub.store.rows import Batch, CachedResult, ExecutionRow, Row, Voided
 from greenroom_hub.store.store import Store
 from greenroom_hub.store.ticket import Ticket
 from greenroom_protocol import frames
@@ -56,13 +55,12 @@ class Hub:
         links: Links,
         feed: Feed,
         archive: Archive,
-        reader: StoreReader,
         settings: dict[str, Any],
     ) -> None:
         self.machine, self.store, self.archive = machine, store, archive
         self.committed = machine.state.position
         """Last row that is on disk."""
-        self._executor, self._links, self._feed, self._reader = executor, links, feed, reader
+        self._executor, self._links, self._feed = executor, links, feed
         self._welcome = settings
         self._inbox: list[Event] = []
         self._scheduled = False
@@ -142,6 +140,10 @@ class Hub:
         self.archive.forget(executions)
         await self._commit(Batch(dropped=executions))
         self.archive.forget(executions)  # Somebody may have looked at one meanwhile.
+
+    async def void(self, voided: list[Voided]) -> None:
+        """Let cached results not be used any more."""
+        await self._commit(Batch(voided=voided))
 
     async def forget(self, programs: list[str]) -> None:
         """Forget programs that no execution refers to; only while the hub is quiet."""
@@ -227,9 +229,7 @@ class Hub:
             else:
                 data = pack_fact(fact)
                 facts.setdefault(recorded.stream, []).append((recorded.seq, recorded.at_ms, fact))
-                if isinstance(fact, (CallsFinished, CallsCached)):
-                    self._reader.keep(recorded.position, fact.outcomes)
-                elif isinstance(fact, (ExecutionSubmitted, ExecutionEnded)):
+                if isinstance(fact, (ExecutionSubmitted, ExecutionEnded)):
                     run = self.state.runs.get(recorded.stream) or gone[recorded.stream]
                     projected.append(_project(recorded, fact, run))
             kind = int(fact.KIND)

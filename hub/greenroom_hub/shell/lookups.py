@@ -12,6 +12,7 @@ from greenroom_core.cached_keys import base_key, call_key, input_digest
 from greenroom_core.lists import Reader
 from greenroom_core.program import Cached
 from greenroom_core.values import Value, ValueFault, split
+from greenroom_hub.core.caching import NO_KEY
 from greenroom_hub.core.commands import LookAgain, LookUp
 from greenroom_hub.core.events import Event, LookedAgain, LookedUp
 from greenroom_hub.core.reuse import taken
@@ -56,7 +57,7 @@ class Lookups:
                 keys = self._keys(command, command.wish, first, stop)
                 hits += self._hits(keys, first, known) if command.use else []
             except ValueFault:
-                keys = bytes(16) * (stop - first)  # What cannot be read fails where it is sent, with its own words.
+                keys = NO_KEY * (stop - first)  # What cannot be read fails where it is sent, with its own words.
         return LookedUp(command.execution, command.node, first, stop - first, keys, tuple(hits))
 
     def _taken_over(self, command: LookUp, first: int, stop: int) -> tuple[list[_Hit], frozenset[int]]:

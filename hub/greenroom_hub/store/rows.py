@@ -56,6 +56,26 @@ class CachedResult(NamedTuple):
     at_ms: int
 
 
+class ResultGroup(NamedTuple):
+    """The cached results that one node of an execution has left."""
+
+    execution: str
+    node: str
+    calls: int
+    at_ms: int
+    """Of the newest."""
+
+
+class Voided(NamedTuple):
+    """Cached results that are not to be used any more: those of an execution, of a node of it, of one call."""
+
+    execution: str
+    node: str = ""
+    """Empty for all nodes."""
+    item: int = -1
+    """Below 0 for all calls."""
+
+
 @dataclass(slots=True)
 class Batch:
     """Everything of one turn of the hub; on disk whole or not at all."""
@@ -68,6 +88,8 @@ class Batch:
     """(digest, packed program); known ones are left as they are."""
     results: list[CachedResult] = field(default_factory=list)
     """The last one of a key wins."""
+    voided: list[Voided] = field(default_factory=list)
+    """Cached results that are deleted."""
     dropped: list[str] = field(default_factory=list)
     """Streams that are deleted with all that belongs to them, after everything else of the batch."""
     forgotten: list[str] = field(default_factory=list)

@@ -14,7 +14,7 @@ from greenroom_hub.store.database import LOG, Readers, connect_writer, durabilit
 from greenroom_hub.store.errors import Closed, CommitFailed, Damaged, OutOfOrder
 from greenroom_hub.store.lock import FileLock
 from greenroom_hub.store.queries import queries, repeated
-from greenroom_hub.store.rows import Batch, CachedResult, Durability, ExecutionRow, Head, Row, Size
+from greenroom_hub.store.rows import Batch, CachedResult, Durability, ExecutionRow, Head, ResultGroup, Row, Size
 from greenroom_hub.store.stats import Stats
 from greenroom_hub.store.ticket import Ticket
 from greenroom_hub.store.writer import CHECKPOINT_PAGES, Writer
@@ -206,6 +206,10 @@ class SqliteStore:
         """See `Store.cached`."""
         found = (CachedResult(key.hex(), *rest) for key, *rest in self._chunks("cached", keys, bytes.fromhex))
         return {result.key: result for result in found}
+
+    def results(self, limit: int = 100) -> list[ResultGroup]:
+        """Cached results by the nodes that they come from."""
+        return [ResultGroup._make(columns) for columns in self._all(_Q["results"], (limit,))]
 
     def weights(self, executions: Iterable[str]) -> dict[str, int]:
         """See `Store.weights`."""

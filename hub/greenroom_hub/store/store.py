@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
-from greenroom_hub.store.rows import Batch, CachedResult, Durability, ExecutionRow, Head, Row, Size
+from greenroom_hub.store.rows import Batch, CachedResult, Durability, ExecutionRow, Head, ResultGroup, Row, Size
 from greenroom_hub.store.stats import Stats
 from greenroom_hub.store.ticket import Ticket
 
@@ -101,6 +101,10 @@ class Store(Protocol):
 
     def cached(self, keys: Iterable[str]) -> dict[str, CachedResult]:
         """The cached results of these keys, as far as there are any."""
+        ...
+
+    def results(self, limit: int = 100) -> list[ResultGroup]:
+        """Cached results by the nodes that they come from, the newest nodes first."""
         ...
 
     def weights(self, executions: Iterable[str]) -> dict[str, int]:

@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from greenroom_hub.store.errors import CommitFailed
 from greenroom_hub.store.queries import queries, repeated
-from greenroom_hub.store.rows import Batch, CachedResult, ExecutionRow, Row
+from greenroom_hub.store.rows import Batch, CachedResult, ExecutionRow, Row, Voided
 from greenroom_hub.store.stats import Stats
 from greenroom_hub.store.ticket import Ticket
 
@@ -191,6 +191,8 @@ class Writer:
             size += len(packed)
         for result in batch.results:
             self._upsert_result(result)
+        for voided in batch.voided:
+            self._void(voided)
         for digest in batch.forgotten:
             execute(_Q["delete_program"], (digest,))
         for stream in batch.dropped:
@@ -252,6 +254,11 @@ class Writer:
         if stream is not None:  # Else it was dropped, and the result with it.
             row = (bytes.fromhex(result.key), stream[0], result.node, result.item, result.position, result.at_ms)
             self._db.execute(_Q["upsert_result"], row)
+
+    def _void(self, voided: Voided) -> None:
+        stream = self._known(voided.execution)
+        if stream is not None:
+            self._db.execute(_Q["void_results"], (stream[0], voided.node, voided.item))
 
     def _drop(self, name: str) -> None:
         """Make a stream invisible at once, with everything of it; its rows are deleted when there is time."""

@@ -54,6 +54,21 @@ def _replica_row(environment: str, replica: Row) -> list[str]:
     ]
 
 
+def results_table(rows: Sequence[Row], now: float) -> list[str]:
+    """`greenroom results`; `now` is seconds since the epoch."""
+    body = [
+        [
+            row.get("task") or "-",
+            str(row.get("version") or "-")[:12],
+            f"{row['execution']}/{row['node']}",
+            str(row["count"]),
+            f"{about(now - row['at'])} ago",
+        ]
+        for row in rows
+    ]
+    return table(["TASK", "VERSION", "FROM", "RESULTS", "KEPT"], body, right=["RESULTS"])
+
+
 def cache_table(entries: Sequence[Row], now: float) -> list[str]:
     """`greenroom cache`; `now` is seconds since the epoch."""
     body = []

@@ -10,7 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from greenroom.cli.exits import CANCELLED, HUB, INTERRUPTED, USAGE
-from greenroom.cli.progress import Progress
+from greenroom.cli.progress import NodeView, Progress
 from greenroom.cli.report import exit_code, failure_block
 from greenroom.cli.screen import PlainScreen
 from greenroom.cli.signals import Leave, Signals
@@ -105,7 +105,7 @@ class Watch:
         parts = [self._execution, node, str(item) if item is not None and view is not None and view.is_map else None]
         address = "/".join(part for part in parts if part)
         output = self._output(node, item, address.partition("/")[2]) if self._logs == "errors" else []
-        hints = [("its output", f"greenroom logs {address}")] if call and call.get("last_output") else []
+        hints = what_next(self._execution, address, view, call)
         block = failure_block(end["failure"], address, node=view, item=item, call=call, hints=hints, cwd=os.getcwd())
         return [*output, *block]
 
@@ -131,6 +131,20 @@ class Watch:
             return []
         lines = [tame(line, color=False) for line in text.splitlines()[-50:]]
         return [f"{place} | {line}" for line in lines]
+
+
+def what_next(
+    execution: str, address: str, node: NodeView | None, call: Mapping[str, Any] | None
+) -> list[tuple[str, str]]:
+    """What a person may do about a failure: pairs of (what for, command)."""
+    if call is None:
+        return []
+    hints = [("here, in pdb", f"greenroom debug {address}")]
+    if node is not None and node.is_map:
+        hints.append(("only these", f"greenroom rerun {execution} --failed"))
+    else:
+        hints.append(("from there on", f"greenroom recover {execution}"))
+    return hints
 
 
 def code_of(error: HubError) -> int:

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from greenroom_core.bindings import Promise
 from greenroom_core.execution import Execution
-from greenroom_core.facts import CallsCached, CallsFinished, pack_fact, unpack_fact
+from greenroom_core.facts import pack_fact, unpack_fact
 from greenroom_core.failure import Cause, Failure
 from greenroom_core.graph import Graph, Node, NodeKind
 from greenroom_core.lists import ListSource
@@ -45,6 +45,15 @@ def map_program(
     inputs = {"x": Promise("", "xs")}
     node = Node("m", NodeKind.MAP, target="t", inputs=inputs, over=("x",), outputs=("o0",), concurrency=concurrency)
     return _program((node,), ("xs",), Promise("m", "o0"), count, environment, task)
+
+
+def maps_program(*names: str) -> Program:
+    """Maps that each go over what the one before gave; the first one over `xs`."""
+    nodes, before = [], Promise("", "xs")
+    for name in names:
+        nodes.append(Node(name, NodeKind.MAP, target="t", inputs={"x": before}, over=("x",), outputs=("o0",)))
+        before = Promise(name, "o0")
+    return _program(tuple(nodes), ("xs",), before, 1, {})
 
 
 def chain_program(*names: str) -> Program:
@@ -96,6 +105,9 @@ class Rows:
 
     def outcomes(self, row: int) -> Outcomes:
         return self.rows[row]
+
+    def keep(self, row: int, outcomes: Outcomes) -> None:
+        self.rows[row] = outcomes
 
     def blob(self, sha256: str) -> bytes:
         raise ValueFault("no blobs here")
@@ -182,8 +194,6 @@ class HubDriver:
         fact = recorded.fact
         hub = isinstance(fact, (PoolDefined, HubStarted))
         data = pack_hub_fact(fact) if hub else pack_fact(fact)
-        if isinstance(fact, (CallsFinished, CallsCached)):
-            self.rows.rows[recorded.position] = fact.outcomes
         self.log.append((recorded.position, recorded.stream, recorded.seq, recorded.at_ms, int(fact.KIND), data))
 
     def later(self, seconds: float) -> Turn:

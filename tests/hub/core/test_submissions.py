@@ -8,7 +8,8 @@ from greenroom_core.values import pack
 from greenroom_hub.core import commands as c
 from greenroom_hub.core import events as e
 from greenroom_hub.core.ledger import Capacity
-from tests.hub.core.driver import HubDriver, chain_program, map_program, task_program, xs
+from greenroom_hub.core.state import Turn
+from tests.hub.core.driver import HubDriver, chain_program, map_program, maps_program, task_program, xs
 
 
 def test_a_submission_is_told_when_its_facts_are_recorded() -> None:
@@ -154,3 +155,24 @@ def test_a_submission_that_is_sent_twice_becomes_one_execution() -> None:
 
     assert [c.Reply(2, "first-1")] == hub.tells(c.Reply)
     assert ["first-1"] == list(hub.state.runs)
+
+
+def test_a_map_over_a_maps_results_reads_them_before_they_are_on_disk() -> None:
+    """
+    The turn that records the last outcome of a map places the calls of the next one, and their inputs can be read.
+    """
+    readable = []
+
+    class Shell(HubDriver):
+        def _note(self, turn: Turn) -> Turn:
+            sent = [command for command in turn.do if isinstance(command, c.SendCalls) and command.node == "b"]
+            readable.extend(value for command in sent for value in command.lists[0].slice(0, 1).items())
+            return super()._note(turn)
+
+    hub = Shell()
+    hub.submit(maps_program("a", "b"), xs=xs(1))
+    hub.connect()
+
+    hub.answer(value=7)
+
+    assert [pack(7)] == readable

@@ -45,6 +45,9 @@ ON CONFLICT (key) DO UPDATE SET
     stream = excluded.stream, node = excluded.node, item = excluded.item, position = excluded.position,
     at_ms = excluded.at_ms;
 
+-- name: void_results
+DELETE FROM results WHERE stream = ?1 AND (?2 = '' OR node = ?2) AND (?3 < 0 OR item = ?3);
+
 -- name: raise_floor
 UPDATE hub SET floor = max(floor, (SELECT coalesce(max(position), 0) FROM events));
 
@@ -134,6 +137,12 @@ ORDER BY e.stream DESC LIMIT :limit;
 SELECT r.key, s.name, r.node, r.item, r.position, r.at_ms
 FROM results r JOIN streams s ON s.key = r.stream
 WHERE r.key IN (?);
+
+-- name: results
+SELECT s.name, r.node, count(*), max(r.at_ms)
+FROM results r JOIN streams s ON s.key = r.stream
+GROUP BY r.stream, r.node
+ORDER BY max(r.at_ms) DESC, r.stream DESC, r.node LIMIT ?;
 
 -- name: weights
 SELECT s.name, coalesce((SELECT sum(length(data)) FROM events WHERE stream = s.key), 0)
