@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from greenroom_hub.store.errors import Closed, CommitFailed, OutOfOrder, StoreError
-from greenroom_hub.store.rows import Batch, Row
+from greenroom_hub.store.rows import Batch, ResultGroup, Row, Voided
 from greenroom_hub.store.store import Store
 from greenroom_hub.store.ticket import Ticket
 from tests.hub.store.pen import NOW, Pen, a_result, an_execution, settle
@@ -451,6 +451,34 @@ class StoreContract:
         assert len(found) == 600
         assert (later, first[6]) == (found[later.key], found[first[6].key])
         assert {} == store.cached([]) == store.cached(["e" * 32])
+
+    def test_cached_results_are_listed_by_their_nodes(self, store, pen):
+        """
+        Whoever lists them sees one line for each node, the newest first, and as many as were asked for.
+        """
+        pen.write("a", "b")
+        pen.write(results=[a_result(1, "a", 1), a_result(2, "a", 1, item=1), a_result(3, "b", 2, at_ms=NOW + 1)])
+
+        assert [ResultGroup("b", "n", 1, NOW + 1), ResultGroup("a", "n", 2, NOW)] == store.results()
+        assert [ResultGroup("b", "n", 1, NOW + 1)] == store.results(1)
+
+    def test_cached_results_can_be_voided(self, store, pen):
+        """
+        Those of one call, of a node, of an execution; what is unknown is no obstacle, all else stays.
+        """
+        pen.write("a", "b")
+        results = [a_result(1, "a", 1), a_result(2, "a", 1, item=1), a_result(3, "a", 1, node="m"), a_result(4, "b", 2)]
+        pen.write(results=results)
+        keys = [result.key for result in results]
+
+        pen.write(voided=[Voided("a", "n", 1), Voided("nobody")])
+        left = [set(store.cached(keys))]
+        pen.write(voided=[Voided("a", "n")])
+        left.append(set(store.cached(keys)))
+        pen.write(voided=[Voided("a")])
+        left.append(set(store.cached(keys)))
+
+        assert [{keys[0], keys[2], keys[3]}, {keys[2], keys[3]}, {keys[3]}] == left
 
     # Dropping ---------------------------------------------------------------------------------------------------------
 
