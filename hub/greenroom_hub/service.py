@@ -39,6 +39,7 @@ from greenroom_hub.launch.sockets import socket_folder
 from greenroom_hub.launchers import Launchers, Surroundings
 from greenroom_hub.listening import listen_for_containers, listen_on_port, listen_on_socket, reachable
 from greenroom_hub.shell.archive import Archive
+from greenroom_hub.shell.checkpoints import Checkpoints
 from greenroom_hub.shell.cleaning import Cleaning
 from greenroom_hub.shell.doorway import Doorway
 from greenroom_hub.shell.executor import Executor
@@ -156,7 +157,10 @@ class Service:
         admin = Admin(
             state, auth.invites, lambda: self.public_url, lambda one: _revoked(links, one), launchers.logs, cleaning
         )
-        keepsakes, names = Keepsakes(hub, store, archive), Names(config.host, config.host_names)
+        checkpoints = Checkpoints(folder / "checkpoints")
+        checkpoints.keep_only(set(state.runs))
+        hub.on_ended = checkpoints.drop
+        keepsakes, names = Keepsakes(hub, store, archive, checkpoints), Names(config.host, config.host_names)
         app = make_app(api, keepsakes, admin, blobs, links, auth, names, config.max_body)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
         return _Parts(store, logs, state, archive, hub, links, launchers, api, tasks, auth, cleaning)

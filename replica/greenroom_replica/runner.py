@@ -6,9 +6,9 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from greenroom.context import ExecutionId, ReplicaPlace, Surroundings, TaskId
+from greenroom.context import Context, ExecutionId, ReplicaPlace, Surroundings, TaskId
 from greenroom_protocol.calls import Definition
 from greenroom_replica import procfs
 from greenroom_replica.core import talk
@@ -19,6 +19,9 @@ from greenroom_replica.runner_fork import Forked
 from greenroom_replica.runner_setup import Place, RunnerSettings
 from greenroom_replica.runner_stop import Stopper
 from greenroom_replica.workshop import Callee, NotReady, Workshop
+
+if TYPE_CHECKING:
+    from greenroom.checkpoints import HubKeeper
 
 _LANES: Final = 64
 """Nodes whose surroundings are kept: they are small."""
@@ -216,6 +219,17 @@ class Runner:
         import tempfile
 
         return tempfile.mkdtemp(prefix="call-", dir=self._place.tmp)
+
+    def keeper(self, context: Context) -> HubKeeper:
+        """Where the call's checkpoint is kept: at the hub, for an attempt elsewhere."""
+        from greenroom.checkpoints import HubKeeper
+        from greenroom.http import Endpoint
+        from greenroom.operations import path_to
+
+        config = self._place.settings.config
+        place = ("nodes", context.node, "items", str(context.item), "checkpoint")
+        path = path_to(context.execution_id.name, *place)
+        return HubKeeper(Endpoint.parse(config.hub), config.token, path, context.attempt)
 
     @contextlib.contextmanager
     def waiting(self, call: int) -> Iterator[None]:

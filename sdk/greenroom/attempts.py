@@ -138,7 +138,7 @@ class Attempt:
         place = ReplicaPlace(0, self.spec.environment, "local")
         who = TaskId("local", "local", self.task.name, "local")
         where = ExecutionId("local", "local", "local")
-        surroundings = Surroundings(where, self.node.id, who, place, {}, LocalPort())
+        surroundings = Surroundings(where, self.node.id, who, place, {}, LocalPort(self.run_.kept))
         return Context(surroundings, self.item, self.number)
 
     @contextmanager

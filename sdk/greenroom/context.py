@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import datetime
     import logging
 
+    from greenroom.checkpoints import Checkpoint, Keeper
+
 
 class CallCancelled(BaseException):
     """Raised in the main thread of a call that was cancelled or timed out and did not stop by itself.
@@ -101,6 +103,10 @@ class CallPort(Protocol):
 
     def folder(self) -> str:
         """A new folder for the call's files, gone when it ends."""
+        ...
+
+    def keeper(self, context: Context) -> Keeper:
+        """Where the call's checkpoint is kept."""
         ...
 
     def waiting(self, call: int) -> contextlib.AbstractContextManager[None]:
@@ -214,7 +220,7 @@ class _NoStats:
 class Context:
     """What a call may know about itself. `current_context()` gives it."""
 
-    __slots__ = ("_decks", "_folder", "_key", "_surroundings", "attempt", "enable_deck", "item")
+    __slots__ = ("_checkpoint", "_decks", "_folder", "_key", "_surroundings", "attempt", "enable_deck", "item")
 
     attempt: int
     """The attempt's number, from 1."""
@@ -228,6 +234,7 @@ class Context:
         self.attempt = attempt
         self._key = key
         self._folder: str | None = None
+        self._checkpoint: Checkpoint | None = None
         self._decks: list[Any] | None = None
         self.enable_deck = False
 
@@ -315,12 +322,13 @@ class Context:
         return _stats
 
     @property
-    def checkpoint(self) -> Any:
-        """Bytes that the next attempt of this call may read."""
-        raise NotImplementedError(
-            "checkpoints are not kept yet: write what the next attempt needs to a place of your own, "
-            "under current_context().execution_id.name and .item"
-        )
+    def checkpoint(self) -> Checkpoint:
+        """Bytes that the next attempt of this call may read: `.read()`, `.write(b)`, `.exists()`, `.restore(path)`."""
+        if self._checkpoint is None:
+            from greenroom.checkpoints import Checkpoint
+
+            self._checkpoint = Checkpoint(self._surroundings.port.keeper(self))
+        return self._checkpoint
 
     @property
     def decks(self) -> list[Any]:
@@ -354,7 +362,20 @@ class UnknownAttribute(AssertionError):
 
 
 class LocalPort:
-    """Surroundings of code that no replica runs."""
+    """Surroundings of code that no replica runs.
+
+    Args:
+        kept: Checkpoints of a run's calls.
+    """
+
+    def __init__(self, kept: dict[tuple[str, int], bytes] | None = None) -> None:
+        self._kept = {} if kept is None else kept
+
+    def keeper(self, context: Context) -> Keeper:
+        """Where the call's checkpoint is kept: in this process."""
+        from greenroom.checkpoints import HereKeeper
+
+        return HereKeeper(self._kept, context.node, context.item)
 
     def cancelled(self, call: int) -> bool:
         """Never: Ctrl-C is how one stops a script."""

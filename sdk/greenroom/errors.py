@@ -217,6 +217,17 @@ class BlobMissing(FileProblem, FileNotFoundError):
         return f"{self.place}blob {self.sha256[:12]} is not in {self.store}; run again what made it"
 
 
+class CheckpointRefused(GreenroomError):
+    """A checkpoint cannot be read or kept."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the checkpoint of this call: {self.reason}"
+
+
 class BlobDamaged(FileProblem, ValueError):
     """A blob's bytes are not those that its name promises."""
 

@@ -163,6 +163,8 @@ class LocalRun:
         self.secrets: Mapping[str, str] = parent.secrets if parent else secrets.resolve(compiled.secrets)
         self.errors: dict[tuple[str, int], BaseException] = {}
         """The exception that each failed call ended with."""
+        self.kept: dict[tuple[str, int], bytes] = {}
+        """Checkpoints of its calls, by node and item."""
         self._rows: list[Outcomes] = []
         self._order: dict[str, tuple[int, ...]] = {}
         self._ready: dict[str, Work] = {}

@@ -13,6 +13,7 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from greenroom_core.noderun import NodeRun
+from greenroom_hub.core import queueing
 from greenroom_hub.core.affinity import ASKED
 from greenroom_hub.core.commands import SendCalls, SendRevoke
 from greenroom_hub.core.definitions import define, wanted_of
@@ -305,6 +306,7 @@ def _send(state: State, pool: Pool, replica: Replica, choice: Choice) -> bool:
     numbers = [node.items.attempts[item] for item in items] if node.items.trouble else node.items.attempts[first]
     replica.place((run.id, node.id), items, len(items), state.now.wall_ms * 1000, choice.why)
     run.note(pool.key, replica.id, len(items))
+    queueing.note(state, run, node.id)
     pool.note_idle(replica)
     pool.idle_since_ms = None
     context = {"name": run.execution.program.entity, "project": run.execution.program.project}

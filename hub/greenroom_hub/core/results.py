@@ -9,6 +9,7 @@ from greenroom_core.facts import CallsFinished, CallsLost, CallsStarted
 from greenroom_core.failure import Cause, Failure
 from greenroom_core.mapping import HELD
 from greenroom_core.noderun import NodeRun, inputs_of_call
+from greenroom_hub.core import queueing
 from greenroom_hub.core.caching import keep
 from greenroom_hub.core.commands import Ack
 from greenroom_hub.core.events import Heard, ResultsCame, Unsendable
@@ -56,6 +57,7 @@ def _record(state: State, run: Run, node: NodeRun, replica: Replica, event: Resu
         state.say("late results refused", execution=run.id, node=node.id, replica=replica.id, calls=len(refused))
     freed = replica.release(key, outcomes.item_list())
     run.note(replica.pool, replica.id, -freed)
+    queueing.note(state, run, node.id)
     replica.used_ms = state.now.mono_ms
     replica.calls += outcomes.size
     state.pools[replica.pool].failures = 0

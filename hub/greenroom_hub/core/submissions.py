@@ -23,7 +23,7 @@ from greenroom_core.graph import GateKind, NodeKind
 from greenroom_core.noderun import NodeRun
 from greenroom_core.program import Program, Reuse
 from greenroom_core.values import NIL, ValueFault, unpack
-from greenroom_hub.core import caching
+from greenroom_hub.core import caching, queueing
 from greenroom_hub.core.caching import look_up
 from greenroom_hub.core.children import child_id, join_late, program_of_child
 from greenroom_hub.core.commands import Ended, Refusal, Reply, SendCancel
@@ -126,6 +126,7 @@ def _start_nodes(state: State, run: Run) -> None:
         due = node.items.waiting_until()
         if due is not None:
             run.due[name] = due
+        queueing.watch(state, run, node)
         if not look_up(state, run, node):
             enqueue(state, run, node)
 
@@ -323,6 +324,12 @@ def on_due(state: State, run: Run) -> None:
         del run.due[name]
         if name == "#deadline":
             cancel(state, run, "hub", "its deadline has passed", timed_out=True)
+            continue
+        if name.startswith(queueing.MARK):
+            late = name.removeprefix(queueing.MARK)
+            failure = queueing.overdue(state, run, late)
+            if failure is not None:
+                _fail_node(state, run, run.execution.nodes[late], failure)
             continue
         node = run.execution.nodes[name]
         if node.spec.kind is NodeKind.GATE:

@@ -104,7 +104,9 @@ def forbidden(caller: Caller, method: str, path: str) -> str | None:
 def _for_replicas(method: str, path: str) -> bool:
     if path in ("/api/replica", "/api/me") or path.startswith("/api/blobs/"):
         return True
-    return method == "GET" and path.startswith("/api/executions/") and "/outputs/" in path
+    if not path.startswith("/api/executions/"):
+        return False
+    return path.endswith("/checkpoint") or (method == "GET" and "/outputs/" in path)
 
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

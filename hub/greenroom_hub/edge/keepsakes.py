@@ -1,4 +1,4 @@
-"""What the log holds for later: cached results, to list and to drop, and single calls, to make them again elsewhere."""
+"""What is kept for later: cached results, checkpoints, and what it takes to make a recorded call again elsewhere."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from greenroom_core.following import UNREADABLE
 from greenroom_core.noderun import NodeRun, inputs_of_call
 from greenroom_core.values import ValueFault, pack
 from greenroom_core.wire import to_wire
+from greenroom_hub.edge.auth import CALLER
 from greenroom_hub.edge.errors import ApiError
+from greenroom_hub.edge.invites import Role
 from greenroom_hub.edge.requests import find_row, number_of, read_json
 from greenroom_hub.shell.archive import Archive
+from greenroom_hub.shell.checkpoints import Checkpoints
 from greenroom_hub.shell.hub import Hub
 from greenroom_hub.store.rows import ResultGroup, Voided
 from greenroom_hub.store.store import Store
@@ -26,8 +29,8 @@ _MOST = 1000
 class Keepsakes:
     """Handlers."""
 
-    def __init__(self, hub: Hub, store: Store, archive: Archive) -> None:
-        self._hub, self._store, self._archive = hub, store, archive
+    def __init__(self, hub: Hub, store: Store, archive: Archive, checkpoints: Checkpoints) -> None:
+        self._hub, self._store, self._archive, self._checkpoints = hub, store, archive, checkpoints
 
     # Cached results ---------------------------------------------------------------------------------------------------
 
@@ -101,6 +104,45 @@ class Keepsakes:
             calls = node.items.n if node.items is not None else 0
             raise ApiError("not_found", f"{row.id}/{name} has no call {item}: it makes {calls}")
         return web.Response(body=pack(_told(execution, node, item)), content_type="application/msgpack")
+
+    # Checkpoints ------------------------------------------------------------------------------------------------------
+
+    async def read_checkpoint(self, request: web.Request) -> web.Response:
+        """What attempts of a call have kept; 204 for nothing."""
+        execution, node, item = self._running(request)
+        data = await asyncio.to_thread(self._checkpoints.get, execution, node, item)
+        if data is None:
+            return web.Response(status=204)
+        return web.Response(body=data, content_type="application/octet-stream")
+
+    async def write_checkpoint(self, request: web.Request) -> web.Response:
+        """Keep bytes for the next attempt of a call."""
+        self._running(request)
+        data = await request.read()
+        execution, node, item = self._running(request)  # Again: reading may take long.
+        await asyncio.to_thread(self._checkpoints.put, execution, node, item, data)
+        if execution not in self._hub.state.runs:
+            self._checkpoints.drop(execution)
+        return web.Response(status=204)
+
+    def _running(self, request: web.Request) -> tuple[str, str, int]:
+        """The call that a request is about, which must be in the attempt that it says.
+
+        Raises:
+            ApiError: That attempt has ended, or was given up; or the replica that asks does not have the call.
+        """
+        told, caller = request.match_info, request[CALLER]
+        execution, node, item = told["id"], told["node"], int(number_of(told["item"], "item"))
+        attempt = int(number_of(request.query.get("attempt", "0"), "attempt"))
+        run = self._hub.state.runs.get(execution)
+        found = run.execution.nodes.get(node) if run is not None else None
+        if found is None or found.items is None or not found.items.runs(item, attempt):
+            raise ApiError("conflict", f"attempt {attempt} of {execution}/{node}/{item} does not run any more")
+        if caller.role is Role.REPLICA:
+            replica = self._hub.state.replicas.get(caller.replica)
+            if replica is not None and item not in replica.held.get((execution, node), ()):
+                raise ApiError("forbidden", f"{execution}/{node}/{item} does not run on this replica")
+        return execution, node, item
 
 
 def _told(execution: Execution, node: NodeRun, item: int) -> dict[str, Any]:

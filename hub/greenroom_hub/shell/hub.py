@@ -75,6 +75,8 @@ class Hub:
         """Why nothing can be recorded any more, if so."""
         self.on_fault: Callable[[str], None] = lambda why: None
         """Called when a fault of ours makes the memory worthless; what is on disk is whole."""
+        self.on_ended: Callable[[str], None] = lambda execution: None
+        """Called when the end of an execution is on disk."""
         self.on_look_again: Callable[[c.LookAgain], None] = lambda command: None
         self.on_broken: Callable[[str], None] = lambda why: None
 
@@ -264,6 +266,7 @@ class Hub:
                 if reply is not None and not reply.done():
                     reply.set_result(command)
             elif isinstance(command, c.Ended):
+                self.on_ended(command.execution)
                 for future in self._ends.pop(command.execution, ()):
                     if not future.done():
                         future.set_result(None)
