@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from greenroom.handles import AsyncExecution, Execution
@@ -133,6 +133,40 @@ class Client(_Base):
         if shared.open == execution.id:
             shared.open, shared.turns = "", True
 
+    def map(
+        self,
+        target: Any,
+        /,
+        *iterables: Iterable[Any],
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        ahead: int | None = None,
+        **bound: Any,
+    ) -> Iterator[Any]:
+        """Call a task for each item of an iterable of any length, and give the results one by one.
+
+        The iterable is read as results are taken, a few batches ahead, and never held whole; nor are the results. Who
+        stops taking them (leaves the loop, closes the iterator) ends what is under way.
+
+        Args:
+            target: A task, workflow or launch plan, or `functools.partial` of one.
+            *iterables: One for each input that is not bound, side by side and of one length.
+            ordered: Whether results come in the order of the items; else as they complete.
+            return_exceptions: Whether a failed item's exception is given in its place; else it is raised there.
+            ahead: Most items that may be under way; by default what keeps the environment's replicas busy.
+            **bound: Inputs that are the same for all items.
+
+        Raises:
+            BadArgument: The target cannot be mapped, or has another number of inputs.
+            Exception: A failed item's own, with `item N` in a note.
+        """
+        from greenroom.streaming import Stream, streamed
+
+        return streamed(self._unnamed(), Stream(target, iterables, bound, ahead), ordered, return_exceptions)
+
+    def _unnamed(self) -> Client:
+        return self.options(name=None) if self._options.name else self
+
     def execution(self, id: str) -> Execution:
         """A handle on an execution that exists.
 
@@ -247,6 +281,22 @@ class AsyncClient(_Base):
         submitted = await self.drive(submit(prepared.submission, prepared.program, known=known))
         self._shared.remember(prepared.digest)
         return AsyncExecution(self, submitted, prepared.opener)
+
+    def map(
+        self,
+        target: Any,
+        /,
+        *iterables: Iterable[Any],
+        ordered: bool = True,
+        return_exceptions: bool = False,
+        ahead: int | None = None,
+        **bound: Any,
+    ) -> AsyncIterator[Any]:
+        """Call a task for each item of an iterable of any length, and give the results one by one; as `Client.map`."""
+        from greenroom.streaming import Stream, streamed_async
+
+        unnamed = self.options(name=None) if self._options.name else self
+        return streamed_async(unnamed, Stream(target, iterables, bound, ahead), ordered, return_exceptions)
 
     async def execution(self, id: str) -> AsyncExecution:
         """A handle on an execution that exists; as `Client.execution`."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 from greenroom.hub_errors import ExecutionCancelled, ExecutionFailed, ExecutionTimedOut, StillRunning
-from greenroom.operations import LONGEST_WAIT, Result, Submitted, cancel, get, path_to, result
+from greenroom.operations import LONGEST_WAIT, Result, Submitted, cancel, failures, get, path_to, result
 from greenroom_core.failure import Cause, Failure
 
 if TYPE_CHECKING:
@@ -147,6 +147,11 @@ class Execution(_Handle["Client"]):
         shown: dict[str, Any] = self._client.drive(get(path_to(self.id)))
         return shown
 
+    def failures(self, limit: int = 1000) -> list[FailedCall]:
+        """Calls that failed for good, by node and item: those that a map bore, and those that failed the execution."""
+        told = self._client.drive(failures(self.id, limit))
+        return [failed_call(self.id, node, item, failure) for node, item, failure in told]
+
     def events(self, after: int = 0, *, logs: bool = False) -> Iterator[Event]:
         """What happens, as it happens, until the end; survives broken connections and restarts of the hub.
 
@@ -208,6 +213,11 @@ class AsyncExecution(_Handle["AsyncClient"]):
         shown: dict[str, Any] = await self._client.drive(get(path_to(self.id)))
         return shown
 
+    async def failures(self, limit: int = 1000) -> list[FailedCall]:
+        """Calls that failed for good; as `Execution.failures`."""
+        told = await self._client.drive(failures(self.id, limit))
+        return [failed_call(self.id, node, item, failure) for node, item, failure in told]
+
     def events(self, after: int = 0, *, logs: bool = False) -> AsyncIterator[Event]:
         """What happens, as it happens; as `Execution.events`."""
         return self._client.follow(self.id, after=after, logs=logs)
@@ -218,6 +228,20 @@ class AsyncExecution(_Handle["AsyncClient"]):
 
 
 # Errors -------------------------------------------------------------------------------------------------------------
+
+
+class FailedCall(NamedTuple):
+    """A call that failed for good, though its execution may have succeeded: an item of a map that bears some."""
+
+    node: str
+    item: int
+    error: Exception
+    """The user's own where it can be had here; its `__cause__` is an `ExecutionFailed`."""
+
+
+def failed_call(execution: str, node: str, item: int, failure: Failure) -> FailedCall:
+    """One call that failed, with the error that tells it."""
+    return FailedCall(node, item, error_of(Result(execution, "failed", None, failure, node, item)))
 
 
 def error_of(ended: Result) -> Exception:

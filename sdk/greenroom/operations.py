@@ -188,6 +188,14 @@ def chunks(execution: str, node: str, output: str, start: int, count: int) -> Op
     return [Chunk(first, ends, payload) for first, ends, payload in raw]
 
 
+def failures(execution: str, limit: int = 1000) -> Operation[list[tuple[str, int, Failure]]]:
+    """Calls that failed for good: node, item and why, in the order of nodes and items."""
+    answer = yield Request("GET", f"{path_to(execution, 'failures')}?limit={limit}")
+    _check(answer)
+    raw = msgpack.unpackb(answer.body, strict_map_key=False, unicode_errors="surrogatepass")["failures"]
+    return [(one["node"], one["item"], Failure.from_wire(one["failure"])) for one in raw]
+
+
 def _check(answer: Response) -> None:
     if answer.status == 503:
         raise HubGone()

@@ -51,6 +51,7 @@ def make_app(
     app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}/call", keepsakes.call)
     app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}/checkpoint", keepsakes.read_checkpoint)
     app.router.add_put("/api/executions/{id}/nodes/{node}/items/{item}/checkpoint", keepsakes.write_checkpoint)
+    app.router.add_get("/api/executions/{id}/failures", keepsakes.failures)
     app.router.add_get("/api/results", keepsakes.results)
     app.router.add_post("/api/results/drop", keepsakes.drop)
     app.router.add_get("/metrics", api.metrics)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
 
 from greenroom_core.execution import Execution
+from greenroom_core.failure import Failure
 from greenroom_core.following import UNREADABLE
+from greenroom_core.lists import failed_items
+from greenroom_core.mapping import row_and_position
 from greenroom_core.noderun import NodeRun, inputs_of_call
 from greenroom_core.values import ValueFault, pack
 from greenroom_core.wire import to_wire
@@ -21,6 +26,8 @@ from greenroom_hub.shell.checkpoints import Checkpoints
 from greenroom_hub.shell.hub import Hub
 from greenroom_hub.store.rows import ResultGroup, Voided
 from greenroom_hub.store.store import Store
+
+_MOST_FAILURES = 100_000
 
 _MOST = 1000
 """Nodes with cached results that are listed at once."""
@@ -105,6 +112,15 @@ class Keepsakes:
             raise ApiError("not_found", f"{row.id}/{name} has no call {item}: it makes {calls}")
         return web.Response(body=pack(_told(execution, node, item)), content_type="application/msgpack")
 
+    async def failures(self, request: web.Request) -> web.Response:
+        """Calls of an execution that failed for good, node by node in the order of their items: msgpack."""
+        await self._hub.settled()
+        row = find_row(self._store, request.match_info["id"])
+        limit = min(int(number_of(request.query.get("limit", "1000"), "limit")), _MOST_FAILURES)
+        execution = self._archive.get(row.id)
+        found = list(islice(_failed(execution), limit)) if execution is not None else []
+        return web.Response(body=pack({"failures": found}), content_type="application/msgpack")
+
     # Checkpoints ------------------------------------------------------------------------------------------------------
 
     async def read_checkpoint(self, request: web.Request) -> web.Response:
@@ -143,6 +159,18 @@ class Keepsakes:
             if replica is not None and item not in replica.held.get((execution, node), ()):
                 raise ApiError("forbidden", f"{execution}/{node}/{item} does not run on this replica")
         return execution, node, item
+
+
+def _failed(execution: Execution) -> Iterator[dict[str, Any]]:
+    for node in execution.nodes.values():
+        if node.items is None or not node.items.failed:
+            continue
+        for item in failed_items(node.items):
+            place, position = row_and_position(node.items.places[item])
+            failure = node.failures.get(item)
+            if failure is None:
+                failure = Failure.unpack(execution.reader.outcomes(place).payload_of(position))
+            yield {"node": node.id, "item": item, "failure": failure.to_wire()}
 
 
 def _told(execution: Execution, node: NodeRun, item: int) -> dict[str, Any]:
