@@ -7,11 +7,9 @@ A workload is a client in a process of its own. It gets a hub with a fresh state
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -21,6 +19,10 @@ from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from bench.measures import machine, percentile, read, spread, write_line
+
+__all__ = ["percentile", "spread"]
 
 PROGRAMS = Path(__file__).parent / "programs"
 ROOT = Path(__file__).parent.parent
@@ -100,7 +102,7 @@ class Hub:
         found: dict[str, list[int]] = {"hub": [], "replicas": []}
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
-                words = _read(entry / "cmdline")
+                words = read(entry / "cmdline")
                 if str(self.state) in words:
                     found["hub" if "greenroom_hub" in words else "replicas"].append(int(entry.name))
         return found
@@ -148,16 +150,9 @@ def own_hub() -> Iterator[Hub]:
         hub.close()
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8", "replace")
-    except OSError:
-        return ""
-
-
 def cpu_of(pid: int) -> float:
     """Seconds of processor time of a process; 0 for one that has ended."""
-    text = _read(Path(f"/proc/{pid}/stat"))
+    text = read(Path(f"/proc/{pid}/stat"))
     fields = text.rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICK if fields else 0.0
 
@@ -165,7 +160,7 @@ def cpu_of(pid: int) -> float:
 def memory_of(pid: int) -> dict[str, int]:
     """Bytes of a process: `rss`, and `pss` (shared pages counted by share)."""
     told = {"rss": 0, "pss": 0}
-    for line in _read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
+    for line in read(Path(f"/proc/{pid}/smaps_rollup")).splitlines():
         name, _, rest = line.partition(":")
         if name.lower() in told:
             told[name.lower()] = int(rest.split()[0]) * 1024
@@ -199,37 +194,11 @@ def ready(client: Any, environment: str) -> int:
 # Figures --------------------------------------------------------------------------------------------------------------
 
 
-def spread(values: Iterable[float], digits: int = 1) -> dict[str, Any]:
-    """Median, least and most of several measurements, and all of them."""
-    runs = [round(value, digits) for value in values]
-    return {"median": round(statistics.median(runs), digits), "min": min(runs), "max": max(runs), "runs": runs}
-
-
-def percentile(values: list[float], share: float) -> float:
-    """The value below which a share of all lies."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
-
-
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     """Seconds that something took, and what it gave."""
     began = time.perf_counter()
     value = work()
     return time.perf_counter() - began, value
-
-
-def machine() -> dict[str, Any]:
-    """Where this was measured, and how much else was going on."""
-    model = next(
-        (line.split(":")[1].strip() for line in _read(Path("/proc/cpuinfo")).splitlines() if "model name" in line), ""
-    )
-    return {
-        "cpus": os.cpu_count(),
-        "model": model,
-        "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-        "system": f"{platform.system()} {platform.release()}",
-        "load": [round(load, 2) for load in os.getloadavg()],
-    }
 
 
 def versions(packages: Iterable[str] = _PACKAGES) -> dict[str, str]:
@@ -268,8 +237,4 @@ def report(
         "machine": machine(),
         "at": round(time.time()),
     }
-    text = json.dumps(line)
-    print(text, flush=True)
-    if options.out is not None:
-        with open(options.out, "a", encoding="utf-8") as file:
-            file.write(text + "\n")
+    write_line(line, options.out)

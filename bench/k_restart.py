@@ -1,0 +1,69 @@
+"""K: the hub and half of its replicas are killed with 100,000 items open.
+
+    python -m bench.k_restart --n 100000 --replicas 8
+
+Seconds from the start of the next hub (its process's exec, as a client's next request starts it) until the first item
+that began after it has ended, and until the execution has ended; every result is compared, and every item's attempts are
+recorded once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from bench import harness
+
+
+def main() -> None:
+    """Measure and print."""
+    options = harness.arguments(__doc__, n=100_000, replicas=8, repeat=3)
+    os.environ["BENCH_REPLICAS"] = str(options.replicas)
+    placed, ended = [], []
+    for _ in range(options.repeat):
+        with harness.own_hub() as hub, hub.client() as client:
+            gate = hub.folder / "gate"
+            os.environ["BENCH_GATE"] = str(gate)
+            import gated
+
+            first, last = _once(hub, client, gated, gate, options)
+            about = hub.about()
+        placed.append(first)
+        ended.append(last)
+    figures = {"first_placement_s": harness.spread(placed, 3), "all_ended_s": harness.spread(ended, 3)}
+    harness.report("K", "restart with open items", options, figures, about)
+
+
+def _once(hub: harness.Hub, client: Any, gated: Any, gate: Any, options: Any) -> tuple[float, float]:
+    gate.touch()
+    harness.warm_up(client, gated.naps, options.replicas, "gated", seconds=[0.2] * options.replicas)
+    gate.unlink()
+    execution = client.run(gated.wf, ns=list(range(options.n)))
+    time.sleep(1.0)  # All replicas hold calls that wait.
+    runners = _replicas(client)
+    os.kill(hub.processes()["hub"][0], signal.SIGKILL)
+    for pid in runners[: options.replicas // 2]:
+        os.kill(pid, signal.SIGKILL)
+    gate.touch()
+    began, wall = time.perf_counter(), time.time()
+    values = execution.result()  # Its request starts the next hub.
+    last = time.perf_counter() - began
+    assert values == [n + 1 for n in range(options.n)]
+    first = min(event["at"] for event in client.follower(execution.id)
+                if event["kind"] == "calls_finished" and event["at"] > wall)  # fmt: skip
+    items = sum(event.get("count") or len(event.get("items") or ()) for event in client.follower(execution.id)
+                if event["kind"] == "calls_finished")  # fmt: skip
+    assert items == options.n, items
+    return first - wall, last
+
+
+def _replicas(client: Any) -> list[int]:
+    return [
+        replica["pid"] for told in client.replicas() if told["environment"] == "gated" for replica in told["replicas"]
+    ]
+
+
+if __name__ == "__main__":
+    main()
