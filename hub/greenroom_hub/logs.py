@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from collections.abc import MutableMapping
+from typing import Any, TextIO
 
 import structlog
 
@@ -16,7 +17,7 @@ def configure(form: str, stream: TextIO | None = None) -> None:
     if form == "json":
         renderer = structlog.processors.JSONRenderer()
     else:
-        renderer = structlog.dev.ConsoleRenderer(colors=target.isatty())
+        renderer = structlog.dev.ConsoleRenderer() if target.isatty() else line
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -29,3 +30,11 @@ def configure(form: str, stream: TextIO | None = None) -> None:
         cache_logger_on_first_use=True,
     )
     logging.basicConfig(stream=target, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+def line(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
+    """One decision as a line for people, in a file: no colours, and a tenth of the work that they take."""
+    head = f"{event.pop('timestamp', '')} [{event.pop('level', method)}] {event.pop('event', '')}"
+    trace = event.pop("exception", None)
+    told = "".join([f" {name}={value}" for name, value in event.items()])
+    return f"{head}{told}\n{trace}" if trace else f"{head}{told}"

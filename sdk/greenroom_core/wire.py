@@ -143,7 +143,8 @@ def _build(annotation: Any, making: _Making) -> _Read:
     if origin is tuple:
         return _fixed([_reader(argument, making) for argument in arguments])
     if origin is not None and issubclass(origin, Mapping):
-        return _mapping(_reader(arguments[0], making), _reader(arguments[1], making))
+        read = _mapping(_reader(arguments[0], making), _reader(arguments[1], making))
+        return _of_texts(arguments[1], read) if arguments[0] is str and arguments[1] in (str, bytes) else read
     raise TypeError(f"no wire form for {annotation!r}")
 
 
@@ -233,6 +234,18 @@ def _fixed(readers: list[_Read]) -> _Read:
         return tuple(reader(part, where) for reader, part in zip(readers, wire, strict=True))
 
     return read
+
+
+def _of_texts(item: type, read: _Read) -> _Read:
+    """A map of texts to texts (or bytes), such as a shell's variables: looked at as a whole where nothing is wrong."""
+    texts, items = frozenset((str,)), frozenset((item,))
+
+    def read_whole(wire: Any, where: str) -> Any:
+        if type(wire) is dict and texts.issuperset(map(type, wire)) and items.issuperset(map(type, wire.values())):
+            return dict(wire)
+        return read(wire, where)
+
+    return read_whole
 
 
 def _mapping(key: _Read, item: _Read) -> _Read:

@@ -80,7 +80,7 @@ class Machine:
             if pool.waits or look_soon(state, pool):
                 times.append(state.now.mono_ms + 100)
         ahead = state.now.mono_ms - state.now.wall_ms
-        times.extend(due + ahead for run in state.runs.values() for due in run.due.values())
+        times.extend(due + ahead for run in state.timed.values() for due in run.due.values())
         return min(times, default=None)
 
 
@@ -91,7 +91,7 @@ def _on_tick(state: State, event: Tick) -> None:
             on_deadline(state, replica)
     if state.expected and state.expected_until <= now:
         give_up_expected(state)
-    for run in list(state.runs.values()):
+    for run in list(state.timed.values()):
         if run.due and min(run.due.values()) <= state.now.wall_ms:
             submissions.on_due(state, run)
     for key, pool in list(state.pools.items()):

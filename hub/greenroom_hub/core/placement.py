@@ -54,6 +54,7 @@ def schedule(state: State, pool: Pool, touched: Iterable[str]) -> None:
     """
     if state.awaits_replicas or state.draining or not pool.queue:
         return
+    pool.sharing = 0
     names = dict.fromkeys((*touched, *pool.replicas)) if pool.slots > 1 else touched  # Idle is who holds nothing.
     busy = [state.replicas[name] for name in names if name in state.replicas]
     for replica in (*_idle(state, pool), *busy):
@@ -85,19 +86,22 @@ def _fill(state: State, pool: Pool, replica: Replica, cold: bool) -> None:
 def _choose(state: State, pool: Pool, replica: Replica, cold: bool) -> Choice | None:
     """The best that a replica can do now."""
     load = _load(state, pool, replica)
-    for execution, name in list(islice(pool.sources(), _LOOKED_AT)):
+    choice, over = None, []
+    for execution, name in islice(pool.sources(), _LOOKED_AT):
         run = state.runs.get(execution)
         node = run.execution.nodes[name] if run is not None else None
         if run is None or node is None or node.items is None or node.ended or node.items.room <= 0:
-            pool.dequeue(execution, name)
+            over.append((execution, name))
             continue
         usage = run.usage.get(pool.key, ())
         if len(usage) >= run_limit(pool, run) and replica.id not in usage:
             continue
         choice = _choose_of(state, pool, replica, run, node, load, cold)
         if choice is not None:
-            return choice
-    return None
+            break
+    for execution, name in over:
+        pool.dequeue(execution, name)
+    return choice
 
 
 def run_limit(pool: Pool, run: Run) -> int:
@@ -168,7 +172,11 @@ def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica
     else:
         allowed = timing.beside(width) - load.calls
     room = node.items.room
-    share = -(-room // max(1, pool.ready()))  # What is left is spread over all, so that they end together.
+    if room >= allowed * len(pool.replicas):
+        return allowed  # Enough for all: nobody needs to be counted.
+    if not pool.sharing:
+        pool.sharing = max(1, pool.ready())
+    share = -(-room // pool.sharing)  # What is left is spread over all, so that they end together.
     return min(allowed, max(share, width), room)
 
 

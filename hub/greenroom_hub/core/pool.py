@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -66,13 +66,17 @@ class Pool:
     """Calls that each replica runs at a time."""
     replicas: dict[str, Replica] = field(default_factory=dict)
     wishes: dict[str, Wish] = field(default_factory=dict)
-    """By live execution."""
+    """By live execution; changed by `add_wish` and `drop_wish` alone."""
+    kinds: dict[Wish, int] = field(default_factory=dict)
+    """How many live executions have each wish: a thousand executions of one program have one between them."""
     last_wish: Wish = Wish()
     """Of the execution that ended last: holds when none is live."""
     queue: OrderedDict[str, deque[str]] = field(default_factory=OrderedDict)
     """Nodes with calls to place, by execution; executions take turns."""
     idle: dict[str, None] = field(default_factory=dict)
     """Ready replicas that hold nothing, the most recently used last: warm ones first, old ones age out."""
+    sharing: int = 0
+    """Replicas that what is left is spread over, as counted in this placement; 0 if nobody needed to know."""
     idle_since_ms: int | None = None
     affinity: Affinity = field(default_factory=Affinity)
     """What its tasks have taught about the entries that they want."""
@@ -105,8 +109,8 @@ class Pool:
 
     # Wishes -----------------------------------------------------------------------------------------------------------
 
-    def _wishes(self) -> list[Wish]:
-        return list(self.wishes.values()) or [self.last_wish]
+    def _wishes(self) -> Iterable[Wish]:
+        return self.kinds or (self.last_wish,)
 
     @property
     def limit(self) -> int:
@@ -128,11 +132,24 @@ class Pool:
         given = [wish.scaledown_ttl for wish in self._wishes() if wish.scaledown_ttl is not None]
         return max(given) if given else None
 
+    def add_wish(self, execution: str, wish: Wish) -> None:
+        """An execution that has begun uses it."""
+        self._uncount(self.wishes.get(execution))
+        self.wishes[execution] = wish
+        self.kinds[wish] = self.kinds.get(wish, 0) + 1
+
     def drop_wish(self, execution: str) -> None:
         """An execution has ended."""
         wish = self.wishes.pop(execution, None)
+        self._uncount(wish)
         if wish is not None:
             self.last_wish = wish
+
+    def _uncount(self, wish: Wish | None) -> None:
+        if wish is not None:
+            self.kinds[wish] -= 1
+            if not self.kinds[wish]:
+                del self.kinds[wish]
 
     # What waits -------------------------------------------------------------------------------------------------------
 
@@ -157,9 +174,12 @@ class Pool:
             del self.lanes[key]
 
     def sources(self) -> Iterator[tuple[str, str]]:
-        """What waits, `(execution, node)`: executions take turns, nodes of one go in their order."""
-        for execution in list(self.queue):
-            for node in list(self.queue.get(execution, ())):
+        """What waits, `(execution, node)`: executions take turns, nodes of one go in their order.
+
+        Nothing may join or leave the queue meanwhile.
+        """
+        for execution, nodes in self.queue.items():
+            for node in nodes:
                 yield execution, node
 
     def turn(self, execution: str) -> None:

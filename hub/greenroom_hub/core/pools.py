@@ -15,6 +15,9 @@ from greenroom_hub.core.state import State
 EXTERNAL: Final = "external"
 """The launcher of replicas that people start: every hub takes them, and starts none."""
 
+_KEYS: Final = 1024
+"""Definitions whose pools' keys are remembered."""
+
 OWN_CONTAINERS: Final = frozenset(("docker", "kubernetes"))
 """Launchers that give each call of a regular task a container (or pod) of its own."""
 
@@ -101,7 +104,7 @@ def join_pools(
         pool = _pool(state, program.project, environment, program.interpreter)
         _succeed(state, pool, program.entity)
         wish = wish_of(state, environment)
-        pool.wishes[execution] = wish
+        pool.add_wish(execution, wish)
         pool.retry_ms = 0  # Somebody asks anew: what kept its replicas from starting may be mended.
         pools[key] = pool.key
         if wish != pool.last_wish:
@@ -198,7 +201,18 @@ def one_call_each(state: State, environment: Environment) -> bool:
 
 
 def key_of(state: State, project: str, environment: Environment, interpreter: Interpreter | None) -> str:
-    """The key of an environment's pool: what its launcher makes a replica of."""
+    """The key of an environment's pool: what its launcher makes a replica of. Made once for each definition."""
+    known = state.pool_keys.get(id(environment))
+    if known is not None and known[0] is environment and known[1] is interpreter and known[2] == project:
+        return known[3]
+    if len(state.pool_keys) >= _KEYS:
+        state.pool_keys.clear()
+    key = _made_of(state, project, environment, interpreter)
+    state.pool_keys[id(environment)] = environment, interpreter, project, key
+    return key
+
+
+def _made_of(state: State, project: str, environment: Environment, interpreter: Interpreter | None) -> str:
     launcher = launcher_of(state, environment)
     if launcher == "process":  # The interpreter stands in for the image.
         return pool_key(project, replace(environment, image=None, from_spec=False, packages=()), interpreter)

@@ -26,7 +26,7 @@ def watch(state: State, run: Run, node: NodeRun) -> None:
     limit = limit_of(node)
     if limit is not None:
         run.moved[node.id] = state.now.wall_ms
-        run.due[MARK + node.id] = run.moved[node.id] + int(limit * 1000)
+        state.wait_until(run, MARK + node.id, run.moved[node.id] + int(limit * 1000))
 
 
 def note(state: State, run: Run, name: str) -> None:
@@ -46,7 +46,7 @@ def overdue(state: State, run: Run, name: str) -> Failure | None:
         run.moved[name] = now
     due = run.moved[name] + int(limit * 1000)
     if due > now:
-        run.due[MARK + name] = due
+        state.wait_until(run, MARK + name, due)
         return None
     pool = state.pool_of(run, name)
     environment = pool.environment.name if pool is not None else "its environment"

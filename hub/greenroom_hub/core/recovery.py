@@ -80,6 +80,7 @@ def begin(state: State, now: Moment, version: str) -> Turn:
 def _set_aside(state: State, run: Run, fault: Exception) -> None:
     """An execution that this version cannot go on with stays in the log, for the next one."""
     state.runs.pop(run.id, None)
+    state.timed.pop(run.id, None)
     for key in run.pools.values():
         if key in state.pools:
             state.pools[key].forget(run.id)
@@ -95,10 +96,10 @@ def _rearm(state: State, run: Run) -> None:
     execution.cancelled.clear()
     deadline = execution.submitted.submission.deadline
     if deadline is not None:
-        run.due["#deadline"] = run.submitted_ms + int(deadline * 1000)
+        state.wait_until(run, "#deadline", run.submitted_ms + int(deadline * 1000))
     for name in execution.started:
         items = execution.nodes[name].items
         if items is not None and DELAYED in items.states:
-            run.due[name] = items.waiting_until() or state.now.wall_ms
+            state.wait_until(run, name, items.waiting_until() or state.now.wall_ms)
     if execution.submitted.parent is not None:
         run.parent = execution.submitted.parent

@@ -39,7 +39,7 @@ class Run:
     looking: dict[str, int] = field(default_factory=dict)
     """By node: calls whose cached results are still being looked up."""
     due: dict[str, int] = field(default_factory=dict)
-    """By node: wall clock (ms) at which a delayed item or a gate is due."""
+    """By node: wall clock (ms) at which a delayed item or a gate is due; set by `State.wait_until` alone."""
     moved: dict[str, int] = field(default_factory=dict)
     """By node with a `queue_timeout`: wall clock (ms) when a call of it was last placed, or ended."""
     saved: dict[str, float] = field(default_factory=lambda: {"starts": 0.0, "imports": 0.0, "loads": 0.0})

@@ -10,7 +10,7 @@ from typing import Protocol, TypeAlias
 from greenroom_core.execution import Execution
 from greenroom_core.facts import CallsCached, CallsFinished, Fact
 from greenroom_core.lists import Reader
-from greenroom_core.program import Program
+from greenroom_core.program import Environment, Interpreter, Program
 from greenroom_hub.core.commands import Do, Say, Tell
 from greenroom_hub.core.events import Moment, ReplicaConnected
 from greenroom_hub.core.hub_facts import HubFact
@@ -110,9 +110,13 @@ class State:
         self.turn = Turn()
         self.programs: dict[str, Program] = {}
         self.runs: dict[str, Run] = {}
+        self.timed: dict[str, Run] = {}
+        """Executions that wait for a time: the few that a turn has to look at."""
         self.by_key: dict[str, str] = {}
         """Live executions by the idempotency key of their submission."""
         self.pools: dict[str, Pool] = {}
+        self.pool_keys: dict[int, tuple[Environment, Interpreter | None, str, str]] = {}
+        """By `id` of a definition, which is kept beside it: the key of its pool."""
         self.replicas: dict[str, Replica] = {}
         self.adopting = False
         """Whether launchers of a hub that has just started have yet to tell who is alive."""
@@ -204,6 +208,11 @@ class State:
         touched = self.touched.setdefault(pool, {})
         if replica is not None:
             touched[replica] = None
+
+    def wait_until(self, run: Run, name: str, due_ms: int) -> None:
+        """A node of an execution (or `#deadline`) is due at a time, wall clock."""
+        run.due[name] = due_ms
+        self.timed[run.id] = run
 
     # Finding ----------------------------------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ def _begin(state: State, submitted: ExecutionSubmitted, program: Program, pools:
         state.by_key[submitted.submission.key] = run.id
     state.record(run, submitted)
     if submitted.submission.deadline is not None:
-        run.due["#deadline"] = state.now.wall_ms + int(submitted.submission.deadline * 1000)
+        state.wait_until(run, "#deadline", state.now.wall_ms + int(submitted.submission.deadline * 1000))
     state.count("executions_submitted")
     state.say("execution submitted", execution=run.id, entity=program.entity, parent=submitted.parent)
     advance(state, run)
@@ -125,7 +125,7 @@ def _start_nodes(state: State, run: Run) -> None:
             continue
         due = node.items.waiting_until()
         if due is not None:
-            run.due[name] = due
+            state.wait_until(run, name, due)
         queueing.watch(state, run, node)
         if not look_up(state, run, node):
             enqueue(state, run, node)
@@ -255,7 +255,7 @@ def _start_gates(state: State, run: Run) -> None:
             failure = Failure(Cause.INPUT, "InputError", f"sleep {name}: {fault}", where=node.spec.line)
             _fail_node(state, run, node, failure)
             continue
-        run.due[name] = state.now.wall_ms + int(seconds * 1000)
+        state.wait_until(run, name, state.now.wall_ms + int(seconds * 1000))
 
 
 def _seconds(run: Run, node: NodeRun) -> float:
@@ -337,7 +337,9 @@ def on_due(state: State, run: Run) -> None:
         elif node.items is not None and node.items.wake(now):
             run.execution.started.append(name)
         elif node.items is not None and (due := node.items.waiting_until()) is not None:
-            run.due[name] = due
+            state.wait_until(run, name, due)
+    if not run.due:
+        state.timed.pop(run.id, None)
     if run.id in state.runs:
         advance(state, run)
 
@@ -355,6 +357,7 @@ def finish(state: State, run: Run) -> None:
     assert ended is not None
     caching.abandon(state, run)
     del state.runs[run.id]
+    state.timed.pop(run.id, None)
     state.by_key.pop(run.execution.submitted.submission.key, None)
     state.turn.ended.append(run)
     for key in run.pools.values():

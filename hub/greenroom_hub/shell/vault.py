@@ -38,6 +38,8 @@ class Vault:
         self._cipher = AESGCM(hashlib.sha256(b"seal" + key).digest())
         self._nonce_key = hashlib.sha256(b"nonce" + key).digest()
         self._opened: dict[bytes, Sealed] = {}
+        self._last: tuple[Sealed, bytes] = Sealed({}, {}), b""
+        """What was sealed last: a person's submissions come from one shell, one after the other."""
 
     @classmethod
     def at(cls, path: Path) -> Vault:
@@ -53,11 +55,14 @@ class Vault:
 
     def seal(self, env: Mapping[str, str], secrets: Mapping[str, str]) -> bytes:
         """Encrypt both; empty for nothing."""
-        if not env and not secrets:
-            return b""
+        known, sealed = self._last
+        if env == known.env and secrets == known.secrets:
+            return sealed
         told = msgpack.packb([sorted(env.items()), sorted(secrets.items())], unicode_errors="surrogatepass")
         nonce = hmac.digest(self._nonce_key, told, "sha256")[:_NONCE]
-        return nonce + self._cipher.encrypt(nonce, told, None)
+        sealed = nonce + self._cipher.encrypt(nonce, told, None)
+        self._last = Sealed(dict(env), dict(secrets)), sealed
+        return sealed
 
     def open(self, sealed: bytes) -> Sealed:
         """Decrypt what `seal` gave.
