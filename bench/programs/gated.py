@@ -6,12 +6,11 @@ import time
 import greenroom
 
 actor = greenroom.ActorEnvironment(name="gated", replica_count=int(os.environ.get("BENCH_REPLICAS", "8")))
-GATE = os.environ.get("BENCH_GATE", "")
 
 
 @actor.task
 def hello(n: int) -> int:
-    while not os.path.exists(GATE):
+    while not os.path.exists(os.environ["BENCH_GATE"]):
         time.sleep(0.01)
     return n + 1
 
