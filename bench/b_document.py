@@ -30,7 +30,7 @@ def main() -> None:
             assert value == expected
             hellos.append(seconds)
             naps = [SLEEP_S] * options.n
-            seconds, value = harness.timed(lambda: client.run(document.sleeps, seconds=naps).result())
+            seconds, value = harness.timed(lambda naps=naps: client.run(document.sleeps, seconds=naps).result())
             assert value == naps
             sleeps.append(seconds)
             about = hub.about()

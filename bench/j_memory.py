@@ -2,8 +2,8 @@
 
     python -m bench.j_memory --replicas 100
 
-Megabytes (10**6) of PSS: shared pages are counted by share. A replica is its supervisor and its runner; the zygote's and
-the templates' memory is shared out over all replicas.
+Megabytes (10**6) of PSS: shared pages are counted by share. A replica is its supervisor and its runner; the memory of
+the zygote and of templates is shared out over all replicas.
 """
 
 from __future__ import annotations

@@ -2,9 +2,8 @@
 
     python -m bench.k_restart --n 100000 --replicas 8
 
-Seconds from the start of the next hub (its process's exec, as a client's next request starts it) until the first item
-that began after it has ended, and until the execution has ended; every result is compared, and every item's attempts are
-recorded once.
+Seconds from the client's next request, which starts the next hub, until the first item that ended after it, and until
+the execution has ended; every result is compared, and every item is recorded once.
 """
 
 from __future__ import annotations
@@ -27,7 +26,8 @@ def main() -> None:
     placed, ended = [], []
     for _ in range(options.repeat):
         with harness.own_hub() as hub, hub.client() as client:
-            gate = Path(tempfile.mkdtemp(prefix="greenroom-gate-", dir=Path.home())) / "open"  # A call's /tmp is its own.
+            folder = tempfile.mkdtemp(prefix="greenroom-gate-", dir=Path.home())  # A call's /tmp is its own.
+            gate = Path(folder) / "open"
             os.environ["BENCH_GATE"] = str(gate)
             import gated
 

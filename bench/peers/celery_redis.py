@@ -1,4 +1,4 @@
-"""celery, prefork, with a redis of its own for messages and results. Redis keeps them in memory (no append-only file)."""
+"""celery, prefork, with a redis of its own for messages and results, which keeps them in memory alone."""
 
 import os
 import shutil

@@ -1,6 +1,6 @@
 """Make one virtual environment for each peer, below `bench/peers/venvs`. What cannot be installed is said, and skipped.
 
-    python -m bench.peers.install [NAME ...]
+python -m bench.peers.install [NAME ...]
 """
 
 from __future__ import annotations

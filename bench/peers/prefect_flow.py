@@ -1,4 +1,4 @@
-"""prefect 3 with its ephemeral server: a flow maps a task over a thread pool. Task runs are recorded in its database."""
+"""prefect 3 with its ephemeral server: a flow maps a task over a thread pool; its database records task runs."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Ray with one actor for each worker, every call submitted at once in turns: its fastest way here. Nothing is durable."""
+"""Ray with an actor for each worker, all calls submitted at once in turns: its fastest way. Nothing is durable."""
 
 import os
 import tempfile
