@@ -22,7 +22,9 @@ class Tap:
     def __init__(self, execution: str, *, color: bool = False, limit: int = LINES_A_SECOND) -> None:
         self._execution, self._color, self._limit = execution, color, limit
         self._partial: dict[_Key, str] = {}
-        self._seen: dict[_Key, int] | None = {}
+        self._behind = True
+        """Whether output from before the live stream may still come."""
+        self._seen: dict[_Key, int] = {}
         """Bytes of each stream that were taken, as long as some may come twice: from the log, and live."""
         self._second = 0
         self._shown = 0
@@ -48,16 +50,19 @@ class Tap:
     def _fresh(self, key: _Key, event: Mapping[str, Any]) -> str:
         """What of a piece was not taken before."""
         text, start = str(event.get("text") or ""), event.get("offset")
-        if self._seen is None or start is None:
-            return text
-        data = text.encode("utf-8", "surrogatepass")
         seen = self._seen.get(key, 0)
-        self._seen[key] = max(seen, start + len(data))
-        return data[max(0, seen - start) :].decode("utf-8", "replace")
+        if start is None or not (self._behind or seen):
+            return text
+        if self._behind or start < seen:
+            data = text.encode("utf-8", "surrogatepass")
+            self._seen[key] = max(seen, start + len(data))
+            return data[max(0, seen - start) :].decode("utf-8", "replace")
+        del self._seen[key]  # The live stream has passed what the log gave: nothing of this call comes twice any more.
+        return text
 
     def caught_up(self) -> None:
-        """From now on every piece comes once."""
-        self._seen = None
+        """The log was read. What it gave may still come once more, live: it was on its way meanwhile."""
+        self._behind = False
 
     def _line(self, address: str, line: str) -> str:
         # A progress bar redraws its line with carriage returns: what it showed last is the line.
