@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from typing import Any
 
@@ -414,6 +415,8 @@ async def test_a_result_that_cannot_be_sent_fails_its_call(rig: Rig) -> None:
 async def test_deep_recursion_is_a_failure_of_the_call(rig: Rig) -> None:
     """
     A recursion without end fails with Python's own error, clipped; one that beats Python's guard costs the runner only.
+
+    From 3.12 on the guard counts C's frames by itself, and holds.
     """
 
     def recurse(n: int) -> int:
@@ -425,8 +428,10 @@ async def test_deep_recursion_is_a_failure_of_the_call(rig: Rig) -> None:
     node = await rig.hub.assign(overflow_the_c_stack, [0])
 
     assert (outcome.value.cause, outcome.value.type) == (Cause.USER, "RecursionError")
-    _, failure = await lost(rig, node)
-    assert failure.cause == Cause.CRASH
+    if sys.version_info >= (3, 12):
+        assert (await rig.hub.outcome(node)).value.type == "RecursionError"
+    else:
+        assert (await lost(rig, node))[1].cause == Cause.CRASH
     await works(rig)
 
 

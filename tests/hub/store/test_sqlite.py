@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -521,9 +522,8 @@ def test_deleting_goes_on_after_a_restart(path, store):
 
 def sqlite3_count(path: Path, table: str) -> int:
     """Rows of a table, asked behind the store's back."""
-    connection = sqlite3.connect(path)
-    (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-    connection.close()
+    with closing(sqlite3.connect(path)) as connection:
+        (count,) = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
     return count
 
 
