@@ -11,8 +11,9 @@ import msgpack
 
 from greenroom_core.failure import Failure
 from greenroom_protocol.calls import Definition, Status
-from greenroom_protocol.frames import Assign, Cache, Log, Lost, Returned, Started
+from greenroom_protocol.frames import Ask, Assign, Cache, Log, Lost, Returned, Started, Waive
 from greenroom_replica import endings, procfs
+from greenroom_replica.asks import Asks
 from greenroom_replica.config import ReplicaConfig, Timings
 from greenroom_replica.core import talk
 from greenroom_replica.core.outcomes import Built, Part, build, by_node, failed, parts_of
@@ -41,7 +42,7 @@ class Port(Protocol):
         """Something that must arrive, but has no ack of its own."""
         ...
 
-    def say(self, message: Started | Log | Returned) -> None:
+    def say(self, message: Started | Log | Returned | Ask | Waive) -> None:
         """Something that may be lost with the connection."""
         ...
 
@@ -99,6 +100,7 @@ class Crew:
         self.stops = Stops(self)
         self.shipping = Shipping(self)
         self.watch = Watch(self)
+        self.asks = Asks(self)
 
     # Definitions ----------------------------------------------------------------------------------------------------
 
@@ -160,7 +162,7 @@ class Crew:
         return True
 
     def _room(self, handle: RunnerHandle, spec: Spec) -> int:
-        held = len(handle.hand)
+        held = len(handle.hand) - len(handle.asking)
         if self.config.concurrency > 1:
             return min(self.config.concurrency, spec.concurrency) - held
         ahead = self.timings.ahead
@@ -218,6 +220,10 @@ class Crew:
                 self.shipping.printed(handle, serial, segments)
             case talk.Cleared():
                 handle.is_recalled = False
+            case talk.Ask():
+                self.asks.ask(handle, message)
+            case talk.Waive(number):
+                self.asks.waive(handle, number)
             case talk.Waiting():
                 self.roster.park(handle)
             case talk.Resumed():
@@ -272,6 +278,7 @@ class Crew:
         """Calls of a runner have ended: it may leave, and so may this replica."""
         if handle.stops:
             handle.forget_ended_stops()
+        self.asks.forget_ended(handle)
         if not len(handle.hand):
             self.roster.emptied(handle)
         self.check_idle()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from greenroom_protocol.frames import Ask
 from greenroom_replica import system
 from greenroom_replica.core import talk
 from greenroom_replica.core.ladder import Stopping
@@ -40,6 +41,10 @@ class RunnerHandle:
         self.is_up = False
         self.is_parked = False
         """Its call waits for calls of its own."""
+        self.asks: dict[int, Ask] = {}
+        """Questions of its calls that have no answer yet, by number."""
+        self.asking: set[int] = set()
+        """Serials of calls that have asked: they run beside others until they end."""
         self.is_leaving = False
         self.is_recalled = False
         """What it had not begun was taken back; it gets nothing until it has said so."""

@@ -132,14 +132,17 @@ class Roster:
     def busy(self) -> int:
         """Slots in use: by fresh runners, and by the warm one unless it waits for others."""
         warm = self.warm
-        singles = sum(len(handle.hand) > 0 for handle in self if handle.kind == "fresh")
+        singles = sum(len(handle.hand) > 0 and not handle.is_parked for handle in self if handle.kind == "fresh")
         return singles + (warm is not None and len(warm.hand) > 0 and not warm.is_parked)
 
     def has_busy_single(self) -> bool:
         """Whether a fresh runner has the replica's only slot."""
         if len(self._handles) == 1 or self._crew.config.slots > 1:
             return False
-        return any(handle.kind == "fresh" and len(handle.hand) > 0 for handle in self._handles.values())
+        return any(
+            handle.kind == "fresh" and len(handle.hand) > 0 and not handle.is_parked
+            for handle in self._handles.values()
+        )
 
     def park(self, handle: RunnerHandle) -> None:
         """A call waits for calls of its own: what waits behind it goes to another runner."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from greenroom_protocol.calls import Definition
 from greenroom_replica import procfs
 from greenroom_replica.core import talk
 from greenroom_replica.core.page import PHASE, Phase
+from greenroom_replica.runner_asking import Asking, HubDispatcher
 from greenroom_replica.runner_async import Coroutines
 from greenroom_replica.runner_calls import Calls, Lane
 from greenroom_replica.runner_fork import Forked
@@ -22,6 +24,7 @@ from greenroom_replica.workshop import Callee, NotReady, Workshop
 
 if TYPE_CHECKING:
     from greenroom.checkpoints import HubKeeper
+    from greenroom.scopes import Dispatcher
 
 _LANES: Final = 64
 """Nodes whose surroundings are kept: they are small."""
@@ -46,6 +49,8 @@ class Runner:
         self._replica = ReplicaPlace(settings.config.index, settings.config.environment, settings.config.replica)
         self._coroutines: Coroutines | None = None
         self._forked = Forked(self._calls, place)
+        reads_itself = settings.config.concurrency == 1 or settings.kind != "warm"
+        self._asking = Asking(place.sock, self.stream, settings.number, self._put_off, reads_itself)
         self._skips = False
         """Whether calls are passed over until `Drop` comes."""
         self._left = False
@@ -102,8 +107,17 @@ class Runner:
                 self._prewarm(order)
             case talk.Evict(loader, key):
                 self._calls.say(talk.Entries([], self._workshop.evict(loader, key)))
+            case talk.Answer():
+                self._asking.answered(order)
             case talk.Leave():
                 self._left = True
+
+    def _put_off(self, order: Any) -> None:
+        """An order came while a call waited for an answer."""
+        if self._coroutines is not None:
+            self._coroutines.put_off(order)
+        else:
+            self._orders.append(order)
 
     # Calls ----------------------------------------------------------------------------------------------------------
 
@@ -230,6 +244,14 @@ class Runner:
         place = ("nodes", context.node, "items", str(context.item), "checkpoint")
         path = path_to(context.execution_id.name, *place)
         return HubKeeper(Endpoint.parse(config.hub), config.token, path, context.attempt)
+
+    def dispatcher(self, call: int) -> Dispatcher:
+        """Who runs the calls that a call makes: the hub; in a child forked for it, that child."""
+        if os.getpid() != self._calls.pid:
+            from greenroom.attempts import HereDispatcher
+
+            return HereDispatcher()
+        return HubDispatcher(self._asking, call)
 
     @contextlib.contextmanager
     def waiting(self, call: int) -> Iterator[None]:

@@ -165,6 +165,14 @@ class Coroutines:
             case _:
                 self._runner.obey(order)
 
+    def put_off(self, order: Any) -> None:
+        """An order came while a call waited for an answer without giving way: it is obeyed in the loop's next turn."""
+        self._loop.call_soon(self._obey_late, order)
+
+    def _obey_late(self, order: Any) -> None:
+        self._obey(order)
+        self._advance()
+
     def _end(self) -> None:
         if not self._done.done():
             self._done.set_result(None)

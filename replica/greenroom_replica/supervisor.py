@@ -67,6 +67,7 @@ class Supervisor:
             frames.Forget: self._forget,
             frames.Revoke: self._revoke,
             frames.Cancel: lambda cancel: self._crew.stops.cancel(*cancel),
+            frames.Answer: self._answered,
             frames.Drain: lambda drain: self.leave(drain.reason),
             frames.Prewarm: lambda prewarm: self._crew.warmth.prewarm(prewarm.definition, prewarm.recipes),
             frames.Evict: lambda evict: self._crew.warmth.evict(evict.loader, evict.key),
@@ -139,7 +140,7 @@ class Supervisor:
         self.is_welcome = True
         self._hub_seen = time.monotonic()
         self._crew.timings = with_settings(self._crew.timings, welcome.settings)
-        for message in again:
+        for message in (*again, *self._crew.asks.open()):
             self._link.send(message)
         if self._session.wants_ping:
             self._link.send(self._session.ping())
@@ -171,6 +172,9 @@ class Supervisor:
     def _revoke(self, revoke: frames.Revoke) -> None:
         self._crew.stops.revoke(revoke.execution, revoke.node, revoke.items)
 
+    def _answered(self, answer: frames.Answer) -> None:
+        self._crew.asks.answered(answer)
+
     def _acked(self, seq: int) -> None:
         self._session.acked(seq)
 
@@ -186,7 +190,7 @@ class Supervisor:
         if self._link.is_open:
             self._link.send(self._session.ping())
 
-    def say(self, message: Started | Log | Returned) -> None:
+    def say(self, message: Started | Log | Returned | frames.Ask | frames.Waive) -> None:
         """Something that may be lost with the connection."""
         self._link.send(message)
 

@@ -17,6 +17,7 @@ from greenroom.context import (
     ReplicaPlace,
     Surroundings,
     TaskId,
+    current_context,
     entered,
 )
 from greenroom.deadlines import OutOfTime, deadline
@@ -191,7 +192,7 @@ async def in_scope(coroutine: Awaitable[Any]) -> Any:
     """Run the body of an async task: the calls that it makes start at once, and end with it."""
     from greenroom.eager import awaited
 
-    scope = Scope(HereDispatcher())
+    scope = Scope(current_context().dispatcher())
     failed = True
     with scoped(scope):
         try:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import logging
 
     from greenroom.checkpoints import Checkpoint, Keeper
+    from greenroom.scopes import Dispatcher
 
 
 class CallCancelled(BaseException):
@@ -107,6 +108,10 @@ class CallPort(Protocol):
 
     def keeper(self, context: Context) -> Keeper:
         """Where the call's checkpoint is kept."""
+        ...
+
+    def dispatcher(self, call: int) -> Dispatcher:
+        """Who runs the calls that this call makes."""
         ...
 
     def waiting(self, call: int) -> contextlib.AbstractContextManager[None]:
@@ -337,6 +342,10 @@ class Context:
             self._decks = []
         return self._decks
 
+    def dispatcher(self) -> Dispatcher:
+        """Who runs the calls that this call makes as an async task."""
+        return self._surroundings.port.dispatcher(self._key)
+
     def waiting(self) -> contextlib.AbstractContextManager[None]:
         """Around a wait for calls that this call has made."""
         return self._surroundings.port.waiting(self._key)
@@ -390,6 +399,12 @@ class LocalPort:
         folder = tempfile.mkdtemp(prefix="greenroom-")
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return folder
+
+    def dispatcher(self, call: int) -> Dispatcher:
+        """This process."""
+        from greenroom.attempts import HereDispatcher
+
+        return HereDispatcher()
 
     def waiting(self, call: int) -> contextlib.AbstractContextManager[None]:
         """Nothing waits for this process."""

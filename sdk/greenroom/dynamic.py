@@ -40,6 +40,21 @@ def dynamic(_task_function: Callable[..., Any] | None = None, /, **options: Any)
     return made if _task_function is None else cast("DynamicTask[Any, Any]", made(_task_function))
 
 
+def laid_out(entity: Any, args: tuple[Any, ...], kwargs: Mapping[str, object]) -> Compiled:
+    """The graph of a single call, with values as its inputs: what an async task asks its hub to run.
+
+    Raises:
+        DefinitionError: The call is not in order.
+    """
+    builder = Builder(str(entity.short_name))
+    with building.building(builder):
+        returned = entity(*args, **kwargs)
+        for draft in builder.drafts:
+            close(draft)
+        outputs = bind_outputs(builder, returned, entity.interface, f"call of {entity.name}", "")
+    return builder.finish((), outputs)
+
+
 def lay_out(entity: Task[Any, Any], inputs: Mapping[str, object]) -> Compiled:
     """Run a dynamic task's body; answers the graph that it makes.
 

@@ -23,11 +23,12 @@ R = TypeVar("R")
 class EagerCall:
     """A call that was started: `await` it, or use it as the value if its task is no coroutine."""
 
-    def __init__(self, name: str, started: Awaitable[Any] | Settled) -> None:
+    def __init__(self, name: str, started: Awaitable[Any] | Settled, now: Callable[[], Settled] | None = None) -> None:
         self._name = name
         self._seen = False
         self._settled = started if isinstance(started, Settled) else None
         self._task = None if isinstance(started, Settled) else asyncio.ensure_future(started)
+        self._now: Callable[[], Settled] | None = now
 
     def __await__(self) -> Generator[Any, None, Any]:
         self._seen = True
@@ -42,15 +43,19 @@ class EagerCall:
 
     def _value(self) -> Any:
         self._seen = True
+        if self._settled is None and self._now is not None:
+            self._settled = self._now()
         if self._settled is None:
             raise NotAwaited(self._name)
         if self._settled.error is not None:
             raise eager_error(self._settled.error) from self._settled.error
         return self._settled.value
 
-    async def _end(self) -> None:
+    async def _end(self, failed: bool) -> None:
+        """The caller has ended: a coroutine that still runs is cancelled; a plain task's call is made to its end."""
         if self._task is not None and not self._task.done():
-            self._task.cancel()
+            if failed or self._now is None:
+                self._task.cancel()
             await asyncio.wait([self._task])
 
     def _raise_if_unseen(self) -> None:

@@ -248,7 +248,7 @@ def error_of(ended: Result) -> Exception:
     """The error to raise for an execution that did not succeed: the user's own where it can be had here."""
     failure = ended.failure or Failure(Cause.CANCELLED, ended.state.capitalize(), "")
     told = _kind(ended, failure)(ended.id, failure, ended.failed_node, ended.failed_item)
-    own = _unpickled(failure)
+    own = own_error(failure)
     if own is None:
         return told
     own.__cause__ = told
@@ -263,8 +263,8 @@ def _kind(ended: Result, failure: Failure) -> Callable[..., ExecutionFailed]:
     return ExecutionFailed
 
 
-def _unpickled(failure: Failure) -> Exception | None:
-    """The exception itself; None where it was not pickled, or its class cannot be had here."""
+def own_error(failure: Failure) -> Exception | None:
+    """The exception that a failure tells of; None where it was not pickled, or its class cannot be had here."""
     if failure.pickle is not None:
         import pickle
 

@@ -42,7 +42,9 @@ class Scope:
         """Start a call."""
         from greenroom.eager import EagerCall
 
-        made = EagerCall(str(entity.short_name), self._dispatcher.start(entity, args, kwargs))
+        started = self._dispatcher.start(entity, args, kwargs)
+        plain = not getattr(entity, "is_async", False)
+        made = EagerCall(str(entity.short_name), started, getattr(started, "now", None) if plain else None)
         self._calls.append(made)
         return made
 
@@ -53,7 +55,7 @@ class Scope:
             failed: Whether the task itself has failed; then nothing else is raised.
         """
         for made in self._calls:
-            await made._end()
+            await made._end(failed)
         if not failed:
             for made in self._calls:
                 made._raise_if_unseen()

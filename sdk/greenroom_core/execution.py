@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from greenroom_core import asking
 from greenroom_core import facts as f
 from greenroom_core.bindings import Binding, resolve
 from greenroom_core.facts import Fact, Outcome
@@ -56,21 +57,28 @@ class Execution:
         """(node, plan, inputs) of launch plans to submit: the driver takes them and answers with `ChildStarted`."""
         self.gates: list[str] = []
         """Gates that wait from now on: the driver takes them and answers with `GateOpened`."""
+        self.asks = asking.Asks()
+        """What running calls have asked."""
+        self.owned: dict[str, list[str]] = {}
+        """By dynamic node, or by question of a call: the nodes that it made."""
         self._feeds: dict[str, list[str]] = {}
         self._look: deque[str] = deque()
         self._open = 0
         self.tasks: Mapping[str, Task] = program.tasks
         self.environments: Mapping[str, Environment] = program.environments
         self.plans: Mapping[str, Plan] = program.plans
-        self._add(self.graph.nodes, "")
+        self.join(self.graph.nodes, "")
 
     # Building -----------------------------------------------------------------------------------------------------
 
-    def _add(self, nodes: Iterable[Node], owner: str) -> None:
+    def join(self, nodes: Iterable[Node], owner: str) -> None:
+        """Nodes join: those of the program, or what one of them (or a question of a call) has brought."""
         for spec in nodes:
             upstream = tuple(spec.upstream())
             task = self.tasks.get(spec.target) if spec.kind in (NodeKind.TASK, NodeKind.MAP) else None
             self.nodes[spec.id] = NodeRun(spec, task, upstream, owner)
+            if owner:
+                self.owned.setdefault(owner, []).append(spec.id)
             for name in upstream:
                 self._feeds.setdefault(name, []).append(spec.id)
             if not upstream:
@@ -149,6 +157,8 @@ class Execution:
         assert items is not None
         if node.hopeless:
             items.close()
+        if node.id in self.asks.of_node:
+            asking.settle(self, node)
         if items.closed or not items.open or items.aborted:
             self._look.append(node.id)
 
@@ -209,7 +219,7 @@ class Execution:
             raise WireFault(f"two nodes are called {taken!r}")
         self.tasks, self.environments, self.plans = tasks, environments, plans
         node.fragment, node.members = fragment.outputs, len(fragment.nodes)
-        self._add(fragment.nodes, node.id)
+        self.join(fragment.nodes, node.id)
 
     def _calls_lost(self, fact: f.CallsLost, row: int, at_ms: int) -> None:
         node = self.nodes[fact.node]
@@ -220,7 +230,7 @@ class Execution:
                 continue
             trouble = items.troubled(item)
             trouble.losses += fact.charged
-            if self.stopping is not None:
+            if self.stopped(node) is not None:
                 items.end(item, ItemState.ABORTED, place_of(row, position))
             elif trouble.losses > MAX_LOSSES or items.exhausted(item):
                 items.end(item, ItemState.FAILED, place_of(row, position))
@@ -291,8 +301,14 @@ class Execution:
             if after.waiting == 0 and after.state is NodeState.WAITING:
                 self._look.append(name)
         self._tell_owners(node)
+        if node.id in self.asks.of_node:
+            asking.settle(self, node)
         if fact.outcome in (Outcome.FAILED, Outcome.TIMED_OUT, Outcome.ABORTED):
-            self._note_failed(fact)
+            ask = asking.of(self, node) if node.owner else None
+            if ask is not None:
+                asking.failed(self, ask, fact)
+            else:
+                self._note_failed(fact)
 
     def _tell_owners(self, node: NodeRun) -> None:
         """A branch or a dynamic node goes on when the last of its members has ended."""
@@ -301,6 +317,10 @@ class Execution:
         if within is not None and self.nodes[within[0]].case == within[1]:
             owners.append(within[0])
         for owner in owners:
+            ask = self.asks.by_owner.get(owner)
+            if ask is not None:
+                asking.member_ended(self, ask)
+                continue
             self.nodes[owner].members -= 1
             if self.nodes[owner].members == 0:
                 self._look.append(owner)
@@ -320,7 +340,20 @@ class Execution:
 
     def _stop(self, outcome: Outcome) -> None:
         self.stopping = outcome
-        for node in self.nodes.values():
+        self.stop_nodes(self.nodes.values())
+
+    def stopped(self, node: NodeRun) -> Outcome | None:
+        """What a node becomes that has not ended, if it is not run any more; None if it is."""
+        if self.stopping is not None or not node.owner:
+            return self.stopping
+        ask = asking.of(self, node)
+        while ask is not None and ask.stopping is None:
+            ask = asking.of(self, self.nodes[ask.node])
+        return ask.stopping if ask is not None else None
+
+    def stop_nodes(self, nodes: Iterable[NodeRun]) -> None:
+        """These nodes are not run any more; what replicas hold of them is cancelled."""
+        for node in nodes:
             if node.ended:
                 continue
             if node.items is not None:
@@ -364,7 +397,7 @@ class Execution:
 
     def _add_handler(self, handler: Node, failed: f.NodeEnded) -> None:
         self.stopping = None
-        self._add([handler], "")
+        self.join([handler], "")
         self.nodes[handler.id].values = {"err": pack(_error_value(failed))}
 
     # Values -----------------------------------------------------------------------------------------------------------
@@ -450,6 +483,8 @@ _APPLY: Final[dict[type[Any], Callable[[Execution, Any, int, int], None]]] = {
     f.BranchChosen: Execution._branch_chosen,
     f.ChildStarted: Execution._child_started,
     f.GateOpened: Execution._gate_opened,
+    f.CallAsked: lambda run, fact, row, at_ms: asking.fold(run, fact),
+    f.AskWaived: lambda run, fact, row, at_ms: asking.stop(run, run.asks.by_name[fact.name], Outcome.ABORTED),
     f.NodeEnded: Execution._node_ended,
     f.CancelRequested: Execution._cancel_requested,
     f.ExecutionEnded: Execution._ended,

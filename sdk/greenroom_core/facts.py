@@ -46,6 +46,8 @@ class FactKind(IntEnum):
     CANCEL_REQUESTED = 11
     NOTICED = 12
     ENDED = 13
+    ASKED = 14
+    WAIVED = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,30 @@ class GateOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class CallAsked:
+    """A running call calls others: nodes that join the execution, whose outcome the call hears of."""
+
+    KIND: ClassVar[FactKind] = FactKind.ASKED
+    node: str
+    item: int
+    attempt: int
+    key: str
+    """Names the question among those of the call: another attempt that asks the same gets what is known."""
+    name: str
+    """Under which its nodes stand."""
+    body: bytes
+    """The graph, as a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskWaived:
+    """Nobody wants the answer any more: what was to give it ends."""
+
+    KIND: ClassVar[FactKind] = FactKind.WAIVED
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class NodeEnded:
     """A node has its one outcome."""
 
@@ -230,6 +256,8 @@ Fact: TypeAlias = (
     | BranchChosen
     | ChildStarted
     | GateOpened
+    | CallAsked
+    | AskWaived
     | NodeEnded
     | CancelRequested
     | Noticed
@@ -248,6 +276,8 @@ _KINDS: Final[Mapping[int, type[Any]]] = {
         BranchChosen,
         ChildStarted,
         GateOpened,
+        CallAsked,
+        AskWaived,
         NodeEnded,
         CancelRequested,
         Noticed,

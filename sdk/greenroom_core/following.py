@@ -32,7 +32,7 @@ def examine(run: Execution, node: NodeRun) -> Iterator[Fact]:
     if node.ended:
         return
     if node.state is NodeState.WAITING:
-        if run.stopping is not None:
+        if run.stopped(node) is not None:
             yield f.NodeEnded(node.id, Outcome.ABORTED)
         elif node.waiting == 0:
             yield _begin(run, node)
@@ -108,7 +108,7 @@ def _choose(run: Execution, node: NodeRun) -> int | None:
 def _settle_calls(run: Execution, node: NodeRun) -> Iterator[Fact]:
     items = node.items
     assert items is not None
-    cut_short = run.stopping is not None and items.aborted > 0
+    cut_short = run.stopped(node) is not None and items.aborted > 0
     complete = items.open == 0 and not node.hopeless and not cut_short
     if node.broken is not None:
         yield from _give_up(run, node)
@@ -120,7 +120,7 @@ def _settle_calls(run: Execution, node: NodeRun) -> Iterator[Fact]:
         yield f.NodeEnded(node.id, Outcome.SUCCEEDED)
     elif node.hopeless:
         yield from _give_up(run, node)
-    elif run.stopping is not None and items.held == 0:
+    elif run.stopped(node) is not None and items.held == 0:
         yield f.NodeEnded(node.id, Outcome.ABORTED)
 
 
@@ -160,7 +160,7 @@ def _gather(run: Execution, node: NodeRun, outputs: Mapping[str, Binding], membe
     """A node whose members have all ended takes its outputs from theirs, or ends as they did."""
     for member in members:
         if member.outcome in _BAD or (member.outcome is Outcome.SKIPPED and member.failure is not None):
-            outcome = Outcome.ABORTED if run.stopping else Outcome.FAILED
+            outcome = Outcome.ABORTED if run.stopped(node) else Outcome.FAILED
             return f.NodeEnded(node.id, outcome, _because(member.id))
     try:
         values = {name: run.resolve(binding) for name, binding in outputs.items()}
@@ -173,7 +173,7 @@ def _gather(run: Execution, node: NodeRun, outputs: Mapping[str, Binding], membe
 def _settle_gate(run: Execution, node: NodeRun) -> Iterator[Fact]:
     if node.case == 1:
         yield f.NodeEnded(node.id, Outcome.SUCCEEDED)
-    elif run.stopping is not None:
+    elif run.stopped(node) is not None:
         yield f.NodeEnded(node.id, Outcome.ABORTED)
     elif node.case == 0:
         failure = Failure(Cause.USER, "NotApproved", f"gate {node.id} was rejected", where=node.spec.line)
@@ -186,7 +186,7 @@ def _settle_child(run: Execution, node: NodeRun) -> Iterator[Fact]:
         return
     if node.broken is not None:
         yield f.NodeEnded(node.id, Outcome.FAILED, node.broken.to_wire())
-    elif run.stopping is not None:
+    elif run.stopped(node) is not None:
         yield f.NodeEnded(node.id, Outcome.ABORTED)
 
 

@@ -123,6 +123,31 @@ class Lost(NamedTuple):
     """A failure, as `greenroom_core.failure.Failure.to_wire` gives it."""
 
 
+class Ask(NamedTuple):
+    """A running call calls others: a graph that is to run as nodes of its execution. Said again until answered."""
+
+    execution: str
+    node: str
+    item: int
+    attempt: int
+    number: int
+    """Names the question on this replica; the answer carries it."""
+    key: str
+    """The same for the same question of another attempt: what is known by then is answered at once."""
+    body: bytes
+    """A packed `greenroom_core.fragments.Fragment`, as a value."""
+
+
+class Waive(NamedTuple):
+    """The answer to a question is not wanted any more: what runs for it ends."""
+
+    execution: str
+    node: str
+    item: int
+    attempt: int
+    number: int
+
+
 class Bye(NamedTuple):
     """The replica leaves on purpose; it holds nothing any more."""
 
@@ -196,6 +221,20 @@ class Ack(NamedTuple):
     seq: int
 
 
+class Answer(NamedTuple):
+    """What became of an `Ask`, once that is on disk."""
+
+    execution: str
+    node: str
+    item: int
+    attempt: int
+    number: int
+    status: int
+    """A `greenroom_protocol.calls.Status`."""
+    payload: bytes
+    """The graph's outputs, one value after the other; for anything else than a success a packed failure."""
+
+
 class Drain(NamedTuple):
     """Finish what runs, give back what waits, then say `Bye` and leave."""
 
@@ -231,8 +270,12 @@ class Pong(NamedTuple):
     number: int
 
 
-FromReplica: TypeAlias = Hello | Started | Result | Cache | Log | Stats | Returned | Lost | Bye | Ping | Pong
-FromHub: TypeAlias = Welcome | Define | Forget | Assign | Revoke | Cancel | Ack | Drain | Prewarm | Evict | Ping | Pong
+FromReplica: TypeAlias = (
+    Hello | Started | Result | Cache | Log | Stats | Returned | Lost | Bye | Ask | Waive | Ping | Pong
+)
+FromHub: TypeAlias = (
+    Welcome | Define | Forget | Assign | Revoke | Cancel | Ack | Drain | Prewarm | Evict | Answer | Ping | Pong
+)
 Message: TypeAlias = FromReplica | FromHub
 
 _BOTH: Final[Mapping[int, type[Any]]] = {
@@ -249,6 +292,8 @@ REPLICA_KINDS: Final[Mapping[int, type[Any]]] = {
     7: Returned,
     8: Lost,
     9: Bye,
+    10: Ask,
+    11: Waive,
     **_BOTH,
 }
 """What a replica may say, by the number that starts the message."""
@@ -264,6 +309,7 @@ HUB_KINDS: Final[Mapping[int, type[Any]]] = {
     27: Drain,
     28: Prewarm,
     29: Evict,
+    30: Answer,
     **_BOTH,
 }
 """What a hub may say, by the number that starts the message."""

@@ -14,6 +14,7 @@ from greenroom_core.execution import Execution
 from greenroom_core.lists import ListSource
 from greenroom_core.noderun import Inputs, NodeRun
 from greenroom_core.program import Cached, Environment, Interpreter, Program, Task
+from greenroom_protocol.frames import Ask
 
 
 class Wanted(NamedTuple):
@@ -191,6 +192,16 @@ class Ack:
 
 
 @dataclass(frozen=True, slots=True)
+class SendAnswer:
+    """Tell a running call what became of calls that it made."""
+
+    replica: str
+    ask: Ask
+    status: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """Answer a client's request."""
 
@@ -224,5 +235,5 @@ class Say:
     fields: Mapping[str, Any]
 
 
-Tell: TypeAlias = LookAgain | Welcome | Ack | Reply | Ended | Say
+Tell: TypeAlias = LookAgain | Welcome | Ack | SendAnswer | Reply | Ended | Say
 Command: TypeAlias = Do | Tell

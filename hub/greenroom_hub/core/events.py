@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from greenroom_core.program import Program, Submission
 from greenroom_protocol.calls import Outcomes
-from greenroom_protocol.frames import Bye, Cache, Hello, Lost, Result, Returned, Started, Stats
+from greenroom_protocol.frames import Ask, Bye, Cache, Hello, Lost, Result, Returned, Started, Stats, Waive
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class Heard:
 
     replica: str
     link: int
-    message: Started | Cache | Stats | Returned | Lost | Bye
+    message: Started | Cache | Stats | Returned | Lost | Ask | Waive | Bye
 
 
 @dataclass(frozen=True, slots=True)

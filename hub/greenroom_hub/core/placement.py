@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
+from greenroom_core import asking
 from greenroom_core.noderun import NodeRun
 from greenroom_hub.core import queueing
 from greenroom_hub.core.affinity import ASKED
@@ -29,6 +30,10 @@ _LOOKED_AT: Final = 256
 
 _PATIENCE_MS: Final = 2_000
 """How long a lane may wait for who is warm, beside four times what its load takes; then anybody may load."""
+
+
+MOST_OUTER: Final = 4
+"""Calls that wait for calls of theirs, on one replica, from which on it takes only what somebody waits for."""
 
 
 class Choice(NamedTuple):
@@ -93,6 +98,8 @@ def _choose(state: State, pool: Pool, replica: Replica, cold: bool) -> Choice | 
         if run is None or node is None or node.items is None or node.ended or node.items.room <= 0:
             over.append((execution, name))
             continue
+        if len(replica.lent) >= MOST_OUTER and asking.of(run.execution, node) is None:
+            continue  # Its callers wait: what they wait for comes first.
         usage = run.usage.get(pool.key, ())
         if len(usage) >= run_limit(pool, run) and replica.id not in usage:
             continue
@@ -131,12 +138,15 @@ def _load(state: State, pool: Pool, replica: Replica) -> Load:
         task = run.execution.nodes[name].task if run is not None else None
         timing = state.timing(pool.key, task.name if task is not None else "")
         mean = timing.mean_us if timing.count else LONG_US
-        us += len(held) * mean
-        calls += len(held) * min(1.0, mean / SHORT_US)
+        count = len(held)
+        if replica.lent:
+            count -= sum(key == (execution, name) for key, _ in replica.lent)
+        us += count * mean
+        calls += count * min(1.0, mean / SHORT_US)
         if mean >= LONG_US:
-            taken += len(held)
+            taken += count
         else:
-            shared += len(held) * mean
+            shared += count * mean
     return Load(us, int(calls), taken, shared)
 
 

@@ -87,6 +87,9 @@ class Replica:
     """When a state that must not last is over: the grace, or a start that takes too long."""
     held: dict[CallKey, set[int]] = field(default_factory=dict)
     in_flight: int = 0
+    """Calls that it holds and that keep a slot."""
+    lent: set[tuple[CallKey, int]] = field(default_factory=set)
+    """Calls that it holds and that wait for calls of theirs: others may have their slots."""
     batches: dict[CallKey, deque[Batch]] = field(default_factory=dict)
     ramp: dict[CallKey, int] = field(default_factory=dict)
     """How deep its queue may be for a node: doubles with each result, so that nothing unknown is queued deep."""
@@ -150,12 +153,27 @@ class Replica:
         if held is None:
             return 0
         before = len(held)
-        held.difference_update(items)
+        ended = list(items)
+        held.difference_update(ended)
         freed = before - len(held)
         self.in_flight -= freed
+        if self.lent:
+            back = self.lent.intersection((key, item) for item in ended)
+            self.lent -= back
+            self.in_flight += len(back)
         if not held:
             del self.held[key]
         return freed
+
+    def lend(self, key: CallKey, item: int) -> None:
+        """A call that it holds waits for calls of its own, and keeps no slot."""
+        self.lent.add((key, item))
+        self.in_flight -= 1
+
+    @property
+    def rests(self) -> bool:
+        """Whether it holds nothing."""
+        return not self.in_flight and not self.lent
 
     def placements(self, key: CallKey, count: int) -> tuple[tuple[int, int, str], ...]:
         """The placements that the next `count` ended calls of a node came from, oldest first."""
@@ -179,3 +197,4 @@ class Replica:
             yield key, sorted(items)
         self.held, self.batches, self.ramp = {}, {}, {}
         self.in_flight = 0
+        self.lent = set()

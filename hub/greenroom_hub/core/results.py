@@ -10,6 +10,7 @@ from greenroom_core.failure import Cause, Failure
 from greenroom_core.mapping import HELD
 from greenroom_core.noderun import NodeRun, inputs_of_call
 from greenroom_hub.core import queueing
+from greenroom_hub.core.asking import on_asked, on_waived
 from greenroom_hub.core.caching import keep
 from greenroom_hub.core.commands import Ack
 from greenroom_hub.core.events import Heard, ResultsCame, Unsendable
@@ -22,7 +23,7 @@ from greenroom_hub.core.sessions import on_bye, settle_awaited
 from greenroom_hub.core.state import State
 from greenroom_hub.core.submissions import advance, enqueue, fail_waiting
 from greenroom_protocol.calls import Outcomes
-from greenroom_protocol.frames import Bye, Cache, Lost, Returned, Started, Stats
+from greenroom_protocol.frames import Ask, Bye, Cache, Lost, Returned, Started, Stats, Waive
 
 
 def on_results(state: State, event: ResultsCame) -> None:
@@ -149,7 +150,7 @@ def _keep_recipe(pool: Pool, told: Mapping[str, Any]) -> None:
 
 
 def _after_load_change(state: State, replica: Replica) -> None:
-    if replica.spent and not replica.in_flight:
+    if replica.spent and replica.rests:
         drain(state, replica, "it was there for one call")
     pool = state.pools.get(replica.pool)
     if pool is not None:
@@ -173,6 +174,10 @@ def on_heard(state: State, event: Heard) -> None:
         _on_cache(state, replica, message)
     elif isinstance(message, Stats):
         replica.figures = message.figures
+    elif isinstance(message, Ask):
+        on_asked(state, replica, message)
+    elif isinstance(message, Waive):
+        on_waived(state, replica, message)
     elif isinstance(message, Bye):
         on_bye(state, replica, message.reason)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from greenroom_core.execution import Execution
 from greenroom_core.program import Program
 from greenroom_hub.core.commands import Wanted
+from greenroom_protocol.frames import Ask
 
 
 @dataclass(slots=True)
@@ -40,6 +41,8 @@ class Run:
     """By node: calls whose cached results are still being looked up."""
     due: dict[str, int] = field(default_factory=dict)
     """By node: wall clock (ms) at which a delayed item or a gate is due; set by `State.wait_until` alone."""
+    asking: dict[str, tuple[str, Ask]] = field(default_factory=dict)
+    """By question: the replica whose call waits for the answer, and how it asked."""
     moved: dict[str, int] = field(default_factory=dict)
     """By node with a `queue_timeout`: wall clock (ms) when a call of it was last placed, or ended."""
     saved: dict[str, float] = field(default_factory=lambda: {"starts": 0.0, "imports": 0.0, "loads": 0.0})

@@ -26,7 +26,7 @@ def scale(state: State, pool: Pool) -> None:
     if len(pool.replicas) >= pool.limit and pool.idle_since_ms is None and len(pool.idle) < len(pool.replicas):
         return  # As large as it may be, and at work.
     demand = _demand(state, pool)
-    _note_idleness(state, pool, demand)
+    _note_idleness(state, pool, demand + sum(len(one.lent) for one in pool.replicas.values()))
     if state.draining or state.awaits_replicas:
         return  # Who is expected back counts, and may have the number that a new one would get.
     width = max(1, pool.slots)
@@ -86,7 +86,7 @@ def _call_joined(state: State, pool: Pool) -> None:
             continue
         for one in other.replicas.values():
             fits = str(one.facts.get("project") or "") in ("", pool.project)
-            if one.external and fits and one.state is ReplicaState.READY and not one.in_flight:
+            if one.external and fits and one.state is ReplicaState.READY and one.rests:
                 drain(state, one, f"{pool.environment.name} has work under another definition")
                 return
 
@@ -100,7 +100,7 @@ def _hand_over(state: State, pool: Pool) -> None:
     if newer is None or pool.wishes or not newer.ready():
         return
     for one in pool.alive():
-        if not one.external and not one.in_flight:
+        if not one.external and one.rests:
             drain(state, one, f"{pool.environment.name} was defined anew")
     newer.replaces.discard(pool.key)
 
@@ -179,7 +179,7 @@ def _in_use_by(state: State, pool: Pool, lacking: str) -> str:
 
 def _make_way(state: State, pool: Pool, lacking: str) -> None:
     """Let the idle replica go whose reload costs least per second of idleness, for a pool that has work."""
-    if any(one.state is ReplicaState.DRAINING and not one.in_flight for one in state.replicas.values()):
+    if any(one.state is ReplicaState.DRAINING and one.rests for one in state.replicas.values()):
         return  # One is leaving already; look again when it has gone.
     idle = [
         one for name in state.ledger.holders(lacking) if (one := state.replicas.get(name)) and _may_go(state, pool, one)
@@ -192,7 +192,7 @@ def _make_way(state: State, pool: Pool, lacking: str) -> None:
 def _may_go(state: State, pool: Pool, one: Replica) -> bool:
     other = state.pools[one.pool]
     kept = len(other.alive()) <= other.minimum and one.pool not in pool.replaces
-    return one.state is ReplicaState.READY and one.in_flight == 0 and other is not pool and not kept
+    return one.state is ReplicaState.READY and one.rests and other is not pool and not kept
 
 
 def _reload_rate(state: State, one: Replica) -> float:
@@ -223,7 +223,7 @@ def retire_idle(state: State, pool: Pool) -> None:
     ttl = pool.ttl(state.settings.ttl_s)
     if pool.idle_since_ms is not None and now - pool.idle_since_ms >= ttl * 1000:
         own = [one for one in pool.alive() if not one.external]
-        going = [one for one in own if one.in_flight == 0][: max(0, len(own) - pool.minimum)]
+        going = [one for one in own if one.rests][: max(0, len(own) - pool.minimum)]
         for one in going:
             drain(state, one, f"unused for {ttl:g} s (ttl_seconds)")
         if going:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from greenroom_core import asking
 from greenroom_core.execution import Execution
 from greenroom_core.facts import (
     CallsCached,
@@ -26,7 +27,7 @@ from greenroom_core.values import NIL, ValueFault, unpack
 from greenroom_hub.core import caching, queueing
 from greenroom_hub.core.caching import look_up
 from greenroom_hub.core.children import child_id, join_late, program_of_child
-from greenroom_hub.core.commands import Ended, Refusal, Reply, SendCancel
+from greenroom_hub.core.commands import Ended, Refusal, Reply, SendAnswer, SendCancel
 from greenroom_hub.core.events import CancelWanted, GateAnswered, LookedAgain, LookedUp, Submitted
 from greenroom_hub.core.pools import CannotServe, changes, check_environments, join_pools
 from greenroom_hub.core.reuse import child_outputs, gate_answer, source_of
@@ -88,10 +89,22 @@ def advance(state: State, run: Run) -> None:
         _start_children(state, run)
         _start_gates(state, run)
         _cancel_nodes(state, run)
+        _answer_calls(state, run)
         if not following and not asked:
             break
     if execution.ended is not None and run.id in state.runs:
         finish(state, run)
+
+
+def _answer_calls(state: State, run: Run) -> None:
+    """Tell running calls what became of the calls that they made, once that is on disk."""
+    asks = run.execution.asks
+    answered, asks.answered = asks.answered, []
+    for name in answered:
+        waiting = run.asking.pop(name, None)
+        if waiting is not None:
+            replica, ask = waiting
+            state.tell(SendAnswer(replica, ask, *asking.answer(run.execution, asks.by_name[name])))
 
 
 def _enriched(state: State, run: Run, fact: Fact) -> Fact:

@@ -178,7 +178,7 @@ def _replica(state: State, pool: Pool, one: Replica) -> dict[str, Any]:
 
 
 def _ends_in(state: State, pool: Pool, one: Replica) -> float | None:
-    if pool.idle_since_ms is None or one.in_flight or len(pool.alive()) <= pool.minimum:
+    if pool.idle_since_ms is None or not one.rests or len(pool.alive()) <= pool.minimum:
         return None
     return max(0.0, pool.ttl(state.settings.ttl_s) - (state.now.mono_ms - pool.idle_since_ms) / 1000)
 

@@ -170,6 +170,14 @@ def _child_started(fact: f.ChildStarted, execution: Execution | None) -> dict[st
     return {"node": fact.node, "execution": fact.execution}
 
 
+def _asked(fact: f.CallAsked, execution: Execution | None) -> dict[str, Any]:
+    return {"node": fact.node, "item": fact.item, "attempt": fact.attempt, "name": fact.name}
+
+
+def _waived(fact: f.AskWaived, execution: Execution | None) -> dict[str, Any]:
+    return {"name": fact.name}
+
+
 def _gate_opened(fact: f.GateOpened, execution: Execution | None) -> dict[str, Any]:
     return {"node": fact.node, "approved": fact.approved, "by": fact.by}
 
@@ -213,6 +221,8 @@ _NAMES: Final = {
     f.FactKind.SUBMITTED: "execution_submitted",
     f.FactKind.CANCEL_REQUESTED: "execution_cancelled",
     f.FactKind.NOTICED: "notice",
+    f.FactKind.ASKED: "calls_asked",
+    f.FactKind.WAIVED: "calls_waived",
     f.FactKind.ENDED: "execution_ended",
 }
 
@@ -226,6 +236,8 @@ _TELL: Final[dict[type[Any], Callable[[Any, Execution | None], dict[str, Any]]]]
     f.BranchChosen: _branch_chosen,
     f.ChildStarted: _child_started,
     f.GateOpened: _gate_opened,
+    f.CallAsked: _asked,
+    f.AskWaived: _waived,
     f.NodeEnded: _node_ended,
     f.CancelRequested: _cancel_requested,
     f.Noticed: _noticed,

@@ -261,6 +261,8 @@ class Hub:
         for command in told:
             if isinstance(command, c.Ack):
                 self._links.send(command.replica, frames.Ack(command.seq))
+            elif isinstance(command, c.SendAnswer):
+                self._links.send(command.replica, frames.Answer(*command.ask[:5], command.status, command.payload))
             elif isinstance(command, c.Reply):
                 reply = self._replies.pop(command.request, None)
                 if reply is not None and not reply.done():

@@ -79,6 +79,14 @@ class Drop(NamedTuple):
     limit: int
 
 
+class Answer(NamedTuple):
+    """What became of an `Ask`."""
+
+    number: int
+    status: int
+    payload: bytes
+
+
 class Leave(NamedTuple):
     """End once everything given before is done."""
 
@@ -129,6 +137,22 @@ class Moved(NamedTuple):
     why: str
     alone: bool
     """Whether it goes to a fresh runner of its own; else this runner is replaced, and the next one takes it."""
+
+
+class Ask(NamedTuple):
+    """A call calls others: as `frames.Ask`, of the call with this serial. From then on it keeps nobody waiting."""
+
+    serial: int
+    number: int
+    """Unique among all runners of this replica."""
+    key: str
+    body: bytes
+
+
+class Waive(NamedTuple):
+    """The answer is not wanted any more."""
+
+    number: int
 
 
 class Waiting(NamedTuple):
@@ -238,13 +262,15 @@ class Unborn(NamedTuple):
     why: str
 
 
-Order: TypeAlias = Define | Forget | Run | Prewarm | Evict | Stop | Drop | Leave
-Report: TypeAlias = Large | Learned | Printed | Died | Moved | Waiting | Resumed | Entries | Retire | Cleared | Up
+Order: TypeAlias = Define | Forget | Run | Prewarm | Evict | Stop | Drop | Answer | Leave
+Report: TypeAlias = (
+    Large | Learned | Printed | Died | Moved | Ask | Waive | Waiting | Resumed | Entries | Retire | Cleared | Up
+)
 ZygoteMessage: TypeAlias = Fork | Template | End | Forked | Reaped | Unborn | Settled
 
 _KINDS: Final[tuple[type[Any], ...]] = (
-    Define, Forget, Run, Prewarm, Evict, Stop, Drop, Leave,
-    Large, Learned, Printed, Died, Moved, Waiting, Resumed, Entries, Retire, Cleared, Up,
+    Define, Forget, Run, Prewarm, Evict, Stop, Drop, Answer, Leave,
+    Large, Learned, Printed, Died, Moved, Ask, Waive, Waiting, Resumed, Entries, Retire, Cleared, Up,
     Fork, Template, End, Forked, Reaped, Unborn, Settled,
 )  # fmt: skip
 _NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
