@@ -33,6 +33,8 @@ FACTS = [
     f.BranchChosen("b", None),
     f.ChildStarted("c", "wf-2"),
     f.GateOpened("g", value("yes"), False, "ada"),
+    f.CallAsked("a", 3, 2, "key-1", "a.3.in", b"graph"),
+    f.AskWaived("a.3.in"),
     f.NodeEnded("a", Outcome.FAILED, bad().to_wire(), 7),
     f.NodeEnded("b", Outcome.SUCCEEDED, outputs={"o0": value(1)}),
     f.CancelRequested("ada", "enough", True),

@@ -168,3 +168,49 @@ def wf(xs: list[int] = [1, 2, 3]) -> tuple[list[int], int]:
     )
 
     assert [[3, 4, 5], 4] == shared.run("chain.py")
+
+
+EAGER = """
+import os, time
+import greenroom
+
+actor = greenroom.ActorEnvironment(name="nesting", replica_count=1)
+
+@actor.task
+def step(n: int) -> int:
+    with open(os.path.join(os.environ["SEEN"], str(n)), "a") as seen:
+        seen.write("x")
+    while not os.path.exists(os.path.join(os.environ["SEEN"], f"go-{n}")):
+        time.sleep(0.01)
+    return n
+
+@actor.task(execution_mode="eager")
+async def parent(n: int) -> list[int]:
+    return [await step(n=i) for i in range(n)]
+
+@greenroom.workflow
+def wf(n: int) -> list[int]:
+    return parent(n=n)
+"""
+
+
+def test_a_hub_killed_under_an_eager_task(person: Person) -> None:
+    """
+    On a pool of one replica an eager task runs beside its calls. The hub is killed in the middle: what had ended is not
+    run again, what ran goes on, and the caller hears of both.
+    """
+    person.write("eager.py", EAGER)
+    seen = person.work / "seen"
+    seen.mkdir()
+    running = person.start("run", "eager.py", "wf", "--n", "4", env={"SEEN": str(seen)})
+    (seen / "go-0").touch()
+    person.wait_until(lambda: (seen / "1").exists(), "the second call", 30)
+
+    person.kill_hub()
+    for n in (1, 2, 3):
+        (seen / f"go-{n}").touch()
+    done = running.wait()
+
+    assert (0, [0, 1, 2, 3]) == (done.code, done.value)
+    assert ["x"] * 4 == [(seen / str(n)).read_text() for n in range(4)]
+    assert 5 == len(person.get("/api/executions/last")["nodes"])

@@ -26,7 +26,7 @@ from greenroom_hub.core.state import Recorded, Settings, State, Turn
 from greenroom_hub.shell.lookups import Lookups
 from greenroom_hub.store.rows import CachedResult
 from greenroom_protocol.calls import Outcomes, Status
-from greenroom_protocol.frames import Bye, Hello, Lost, Result, Returned
+from greenroom_protocol.frames import Ask, Bye, Hello, Lost, Result, Returned, Waive
 from greenroom_protocol.version import PROTOCOL
 
 PLENTY = Capacity(cpu=64, memory=256 * 2**30, gpu=0)
@@ -292,7 +292,7 @@ class HubDriver:
             self.answer(**how)
         raise AssertionError("it never ends")
 
-    def say(self, replica: str, message: Lost | Returned | Bye) -> Turn:
+    def say(self, replica: str, message: Lost | Returned | Ask | Waive | Bye) -> Turn:
         return self.when(e.Heard(replica, self.state.replicas[replica].link, message))
 
     # then ---------------------------------------------------------------------------------------------------------
