@@ -51,6 +51,8 @@ class HubConfig(BaseSettings):
     local: bool = False
     """A person's own hub, started by the first `greenroom run`: requests are cut to the machine, replicas stay 15
     minutes, and it ends when nothing has used it for `idle_exit_s`."""
+    installed: bool = False
+    """Whether the system starts it (`greenroom hub install`): then it does not end when nothing uses it."""
     ttl_s: float = Field(default=90.0, gt=0)
     """Seconds that an unused environment without a `ttl_seconds` of its own stays; 900 on a local hub."""
     owner: int = Field(default=0, ge=0)

@@ -19,7 +19,7 @@ from greenroom_core.facts import unpack_fact
 from greenroom_hub.config import HubConfig
 from greenroom_hub.core import commands as c
 from greenroom_hub.core.events import Adopted, Draining, Unsendable
-from greenroom_hub.core.hub_facts import HubStarted, PoolDefined, unpack_hub_fact
+from greenroom_hub.core.hub_facts import HUB_KINDS, unpack_hub_fact
 from greenroom_hub.core.ledger import Ledger
 from greenroom_hub.core.machine import Machine
 from greenroom_hub.core.recovery import begin, fold
@@ -30,7 +30,9 @@ from greenroom_hub.edge.api import Api
 from greenroom_hub.edge.app import make_app
 from greenroom_hub.edge.auth import Auth, Names
 from greenroom_hub.edge.blobs import Blobs
+from greenroom_hub.edge.entities import Entities
 from greenroom_hub.edge.feed import LiveFeed
+from greenroom_hub.edge.gates import Gates
 from greenroom_hub.edge.invites import Invite
 from greenroom_hub.edge.keepsakes import Keepsakes
 from greenroom_hub.edge.replicas import ReplicaLinks
@@ -46,9 +48,12 @@ from greenroom_hub.shell.executor import Executor
 from greenroom_hub.shell.hub import Hub, moment
 from greenroom_hub.shell.lookups import Lookups
 from greenroom_hub.shell.outputs import Outputs
+from greenroom_hub.shell.plan_checks import PlanChecks
 from greenroom_hub.shell.reader import StoreReader
+from greenroom_hub.shell.registrar import Registrar
 from greenroom_hub.shell.tasks import Tasks
 from greenroom_hub.shell.vault import Vault
+from greenroom_hub.shell.webhooks import Webhooks
 from greenroom_hub.store.logs import LogStore
 from greenroom_hub.store.rows import Row
 from greenroom_hub.store.sqlite import SqliteStore
@@ -56,8 +61,6 @@ from greenroom_hub.store.ticket import Ticket
 from greenroom_protocol.version import PROTOCOL, VERSION
 
 log = structlog.get_logger("greenroom.service")
-
-_HUB_KINDS = frozenset((PoolDefined.KIND, HubStarted.KIND))
 
 
 @dataclass(slots=True)
@@ -75,6 +78,7 @@ class _Parts:
     tasks: Tasks
     auth: Auth
     cleaning: Cleaning
+    webhooks: Webhooks
 
 
 class Service:
@@ -133,7 +137,7 @@ class Service:
             _settings(config, capacity.cpu, capacity.memory), Ledger(capacity), reader, head.epoch, head.position
         )
         archive = Archive(store, state.runs, state.programs)
-        archive.reader, state.earlier = reader, archive.earlier
+        archive.reader, state.earlier, state.find_program = reader, archive.earlier, archive.find_program
         fold(state, (_recorded(row) for row in store.live()), archive.program)
         feed = LiveFeed(store, archive, lambda name: views.status(state, name))
         outputs = Outputs(logs)
@@ -151,7 +155,13 @@ class Service:
         executor.on_unsendable = lambda command, why: _unsendable(hub, command, why)
         hub.on_broken = lambda why: self._on_broken(why)
         hub.on_fault = lambda why: self._on_fault(why)
+        checks = PlanChecks(archive, folder / "blobs", tasks, hub.post, config.local, config.launcher_names[0])
+        webhooks = Webhooks(tasks, hub.post, lambda execution: f"{self.public_url}/e/{execution}")
+        executor.on_check_plan, hub.on_notify = checks.begin, webhooks.begin
         doorway = Doorway(hub, store, archive, vault)
+        registrar = Registrar(hub, archive, vault, doorway, checks)
+        doorway.resolve, doorway.check_references = registrar.resolved, registrar.check_references
+        entities = Entities(hub, registrar, archive)
         api = Api(hub, store, logs, archive, doorway, feed, self.about, self.request_stop)
         cleaning = Cleaning(hub, store, logs, folder, config.blob_spare_s)
         admin = Admin(
@@ -161,9 +171,9 @@ class Service:
         checkpoints.keep_only(set(state.runs))
         hub.on_ended = checkpoints.drop
         keepsakes, names = Keepsakes(hub, store, archive, checkpoints), Names(config.host, config.host_names)
-        app = make_app(api, keepsakes, admin, blobs, links, auth, names, config.max_body)
+        app = make_app(api, keepsakes, admin, entities, Gates(hub, store), blobs, links, auth, names, config.max_body)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
-        return _Parts(store, logs, state, archive, hub, links, launchers, api, tasks, auth, cleaning)
+        return _Parts(store, logs, state, archive, hub, links, launchers, api, tasks, auth, cleaning, webhooks)
 
     def _on_ticket(self, loop: asyncio.AbstractEventLoop, ticket: Ticket) -> None:
         """Called in the writer's thread."""
@@ -231,6 +241,8 @@ class Service:
             "state": str(self.config.state),
             "blobs": str(self.config.state / "blobs"),
             "local": self.config.local,
+            "installed": self.config.installed,
+            "plans": sum(plan.active is not None for plan in state.plans.values()) if state else 0,
             "launchers": list(self.config.launcher_names),
             "started": self._started,
             "capacity": str(state.ledger.capacity) if state else "",
@@ -280,7 +292,8 @@ class Service:
     async def _end_when_unused(self, parts: _Parts) -> None:
         while True:
             await asyncio.sleep(min(30.0, self.config.idle_exit_s / 4))
-            if parts.state.runs or parts.state.replicas:
+            scheduled = any(plan.active is not None for plan in parts.state.plans.values())
+            if parts.state.runs or parts.state.replicas or scheduled or self.config.installed:
                 self._last_use = time.monotonic()
             if time.monotonic() - self._last_use > self.config.idle_exit_s:
                 log.info("nothing has used this hub", for_s=self.config.idle_exit_s)
@@ -306,6 +319,7 @@ class Service:
         parts.links.drop_all("the hub stops")
         parts.hub.close()
         await parts.tasks.close()
+        await parts.webhooks.close()
         if self._runner is not None:
             await self._runner.cleanup()
         await asyncio.to_thread(parts.store.close)
@@ -330,7 +344,7 @@ def _runs(pid: int) -> bool:
 
 
 def _recorded(row: Row) -> Recorded:
-    fact = unpack_hub_fact(row.kind, row.data) if row.kind in _HUB_KINDS else unpack_fact(row.kind, row.data)
+    fact = unpack_hub_fact(row.kind, row.data) if row.kind in HUB_KINDS else unpack_fact(row.kind, row.data)
     return Recorded(row.position, row.stream, row.seq, row.at_ms, fact)
 
 

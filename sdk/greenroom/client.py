@@ -6,12 +6,15 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from greenroom import catalog
+from greenroom import gate_answers as gates
 from greenroom.handles import AsyncExecution, Execution
 from greenroom.hubs import Hub, find
 from greenroom.link import Link, Operation
 from greenroom.opening import opener_of
 from greenroom.operations import Submitted, cancel, get, path_to, repeat, submit
-from greenroom.submitting import Options, Prepared, Workshop, repeating, upload
+from greenroom.registered import Registered
+from greenroom.submitting import Options, Prepared, Workshop, person, repeating, upload
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -126,6 +129,91 @@ class Client(_Base):
         if submitted.result is None:
             shared.open = submitted.id
         return execution
+
+    # What is kept by name and version
+
+    def register(
+        self, entity: Any, version: str | None = None, *, name: str | None = None, activate: bool = False
+    ) -> Registered:
+        """Keep a task, workflow or launch plan on the hub; `fetch` and references find it there.
+
+        Args:
+            entity: What is kept.
+            version: The hash of its code unless given; a version that was given does not change any more.
+            name: Its own unless given.
+            activate: Whether a launch plan runs by itself from now on; `auto_activate=True` of a plan says the same.
+
+        Raises:
+            Refused: The version exists with another program, or the plan cannot be activated.
+            GreenroomError: The entity is not in order.
+        """
+        shared = self._shared
+        made = shared.workshop.prepare_registration(
+            entity, self._options, shared.hub(), self.blobs, name=name, version=version
+        )
+        upload(made, self.blobs)
+        registered = Registered(self.drive(catalog.register(made.registration, made.program)))
+        for note in made.notes:
+            shared.say(note)
+        if activate or getattr(entity, "properties", {}).get("auto_activate"):
+            self.activate(registered)
+        return registered
+
+    def fetch(self, name: str, version: str = "", *, kind: str = "", project: str = "") -> Registered:
+        """What was registered under a name.
+
+        Args:
+            name: As it was registered: `module.function`, or a launch plan's name.
+            version: The newest unless given.
+            kind: `workflow`, `task` or `launch_plan`; unless given, the first of these that there is.
+            project: Needed where several projects have the name.
+
+        Raises:
+            Refused: There is none.
+        """
+        return Registered(self.drive(catalog.find(name, version, kind, project or self._options.project or "")))
+
+    def execute(self, name: str, version: str = "", /, **inputs: Any) -> Execution:
+        """Run what was registered under a name; as `run(fetch(name, version), **inputs)`."""
+        return self.run(self.fetch(name, version), **inputs)
+
+    def registered(self, kind: str = "", name: str = "", limit: int = 100) -> list[dict[str, Any]]:
+        """Versions that were registered, the newest first."""
+        return self.drive(catalog.entities(kind, name, self._options.project or "", limit))
+
+    def launch_plans(self) -> list[dict[str, Any]]:
+        """Launch plans, with what their schedules do: `next`, `fired`, `running`."""
+        return self.drive(catalog.plans())
+
+    def activate(self, plan: Registered | str, version: str = "") -> dict[str, Any]:
+        """Have a launch plan run by itself; answers what it does, with its next three times.
+
+        Raises:
+            Refused: It is not registered, has no schedule, or what it has pinned is not there.
+        """
+        told = {"by": person(), **({"env": dict(self._options.env)} if self._options.env else {})}
+        if isinstance(plan, Registered):
+            return self.drive(
+                catalog.activate(plan.name, {**told, "version": version or plan.version, "project": plan.project})
+            )
+        return self.drive(catalog.activate(plan, {**told, "version": version, "project": self._options.project or ""}))
+
+    def deactivate(self, plan: Registered | str) -> dict[str, Any]:
+        """Have a launch plan run no more by itself; executions that run go on."""
+        name, project = (
+            (plan.name, plan.project) if isinstance(plan, Registered) else (plan, self._options.project or "")
+        )
+        return self.drive(catalog.deactivate(name, {"by": person(), "project": project}))
+
+    # Gates
+
+    def answer(self, execution: str, gate: str, value: Any = True) -> None:
+        """Answer a gate: True or False for one that waits for approval, the value for one that waits for input.
+
+        Raises:
+            Refused: There is no such gate that waits, or the value is of another type.
+        """
+        self.drive(gates.answer(execution, gate, value, person(), self.blobs))
 
     def took_turn(self, execution: Execution) -> None:
         """The caller waited for an execution; if it was the latest, the next one may be answered in one way."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -10,16 +10,20 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from greenroom import containers, secrets
 from greenroom.building import Builder, Compiled, Entities
 from greenroom.calls import arguments
+from greenroom.context import current_context
 from greenroom.definition_errors import BadArgument
-from greenroom.errors import GreenroomError, ReferenceUnresolved, ValueProblem
+from greenroom.errors import GreenroomError, ValueProblem
 from greenroom.inlining import encoded
 from greenroom.launch_plan import LaunchPlan
 from greenroom.mapping import MapTask
 from greenroom.naming import find
+from greenroom.notifications import Webhook
 from greenroom.promises import Outputs, Promise
+from greenroom.reference import as_children, split_off, with_children
 from greenroom.referred import entities_in
 from greenroom.task import Task
 from greenroom.workflow import WorkflowBase
+from greenroom_core import entities
 from greenroom_core import program as core
 from greenroom_core.fragments import Fragment
 from greenroom_core.graph import Graph
@@ -50,6 +54,8 @@ class CompiledProgram:
     plans: Mapping[str, LaunchPlan] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of its executions, as the workflow's or the plan's options say."""
+    webhooks: tuple[entities.Webhook, ...] = ()
+    """Who is told of its executions' ends."""
     refreshes: bool = False
     """Whether cached results are made anew, as the plan says."""
 
@@ -88,19 +94,22 @@ def program_of(
     Raises:
         DefinitionError: The entity's graph cannot run.
         NotBundled: A function cannot travel.
-        ReferenceUnresolved: It calls what was registered elsewhere.
     """
     whole = _whole(entity)
     tasks, plans = _reached(whole)
     environments: dict[str, core.Environment] = {}
+    project = project or (bundle.project if bundle is not None else "default")
+    references: dict[str, core.Plan] = {}
+    if not here:
+        tasks, plans, references = split_off(tasks, plans, project)
     compiled_tasks = {key: _task(task, _environment(task, environments), bundle, here) for key, task in tasks.items()}
     program = core.Program(
         entity=entity.name,
-        project=project or (bundle.project if bundle is not None else "default"),
-        graph=encoded(whole.graph, lambda given: given.encode(store)),
+        project=project,
+        graph=with_children(encoded(whole.graph, lambda given: given.encode(store)), references),
         tasks=compiled_tasks,
         environments=environments,
-        plans={name: _plan(plan, store, here) for name, plan in plans.items()},
+        plans={**{name: _plan(plan, store, references) for name, plan in plans.items()}, **references},
         bundle=bundle.hash if bundle is not None else None,
         origin=bundle.origin if bundle is not None else "",
         cwd=bundle.cwd() if bundle is not None else "",
@@ -129,6 +138,7 @@ def _with_rest(
         tasks=tasks,
         plans=plans,
         labels=_labels(entity),
+        webhooks=tuple(hook.told() for hook in entity.webhooks) if isinstance(entity, LaunchPlan) else (),
         refreshes=isinstance(entity, LaunchPlan) and bool(entity.properties.get("overwrite_cache")),
     )
 
@@ -158,6 +168,7 @@ def submission_of(
         TypeMismatch: An input does not fit its annotation.
     """
     values = encode_inputs(compiled.program.entity, compiled.interface, args, inputs or {}, store)
+    options["webhooks"] = compiled.webhooks
     options["labels"] = {**compiled.labels, **options.get("labels", {})}
     if compiled.refreshes and options.get("cached_results", core.CachedResults.USE) is core.CachedResults.USE:
         options["cached_results"] = core.CachedResults.REFRESH
@@ -269,8 +280,6 @@ def _task(
     task: Task[Any, Any], environment: str, bundle: Bundle | None, here: bool, imported: bool = False
 ) -> core.Task:
     options = task.options
-    if task.is_reference and not here:
-        raise ReferenceUnresolved("task reference", task.name)
     module, qualname, pickled = ("", "", None) if here else _reference(task, bundle, imported)
     return core.Task(
         name=task.name,
@@ -349,16 +358,14 @@ def is_at_its_name(task: Task[Any, Any]) -> bool:
     return found is task.function and task.is_plain  # `made = task(function)`: the function itself does as well.
 
 
-def _plan(plan: LaunchPlan, store: BlobStore, here: bool) -> core.Plan:
-    if plan.is_reference:
-        if here:  # A test may have put something in its place.
-            return core.Plan(plan.name, Graph(()))
-        raise ReferenceUnresolved("reference", plan.name)
+def _plan(plan: LaunchPlan, store: BlobStore, references: Collection[str]) -> core.Plan:
+    if plan.is_reference:  # It runs in this process: a test may have put something in its place.
+        return core.Plan(plan.name, Graph(()))
     interface = plan.interface
     defaults = {name: parameter.default for name, parameter in interface.inputs.items() if not parameter.required}
     return core.Plan(
         name=plan.name,
-        graph=encoded(plan.workflow.compiled.graph, lambda given: given.encode(store)),
+        graph=with_children(encoded(plan.workflow.compiled.graph, lambda given: given.encode(store)), references),
         inputs=_encoded_inputs(plan.workflow, defaults, store),
         fixed=_encoded_inputs(plan.workflow, plan.fixed_inputs, store),
     )
@@ -395,6 +402,10 @@ def _notes_of_plans(entities: Any) -> Iterator[str]:
         for name in _WITHOUT_EFFECT:
             if name in plan.properties:
                 yield f"launch plan {plan.name}: {name}= has no effect here"
+        for told in plan.properties.get("notifications") or ():
+            if not isinstance(told, Webhook):
+                kind = type(told).__name__
+                yield f"launch plan {plan.name}: no {kind} is sent; give notifications=[greenroom.Webhook(url)]"
 
 
 def _notes(tasks: Any) -> Iterator[str]:
@@ -430,9 +441,12 @@ class CompiledFragment(NamedTuple):
 def _fragment(compiled: Compiled, store: BlobStore, here: bool) -> Fragment:
     tasks, plans = _reached(compiled)
     environments: dict[str, core.Environment] = {}
+    references: dict[str, core.Plan] = {}
+    if not here:
+        tasks, plans, references = split_off(tasks, plans, current_context().execution_id.project)
     made = {
         key: _task(task, _environment(task, environments), None, here, imported=True) for key, task in tasks.items()
     }
     graph = encoded(compiled.graph, lambda given: given.encode(store))
-    made_plans = {name: _plan(plan, store, here) for name, plan in plans.items()}
-    return Fragment(graph.nodes, graph.outputs, made, environments, made_plans)
+    made_plans = {**{name: _plan(plan, store, references) for name, plan in plans.items()}, **references}
+    return Fragment(as_children(graph.nodes, references), graph.outputs, made, environments, made_plans)

@@ -13,6 +13,7 @@ from greenroom.definition_errors import BadArgument, PlanExists, TaskArgumentRef
 from greenroom.interfaces import output_types, tuple_name, with_defaults
 from greenroom.lines import caller, caller_module
 from greenroom.naming import find, place_of
+from greenroom.notifications import limit_of, webhooks_in
 from greenroom.promises import outputs_of
 from greenroom.schedules import CronSchedule, FixedRate
 from greenroom_core.graph import NodeKind
@@ -46,6 +47,8 @@ class LaunchPlan:
         default_inputs: Values of inputs that a caller may leave out.
         fixed_inputs: Values of inputs that a caller cannot give.
         schedule: When it runs by itself, once it is activated.
+        limit: Executions of it at a time; None for no limit.
+        webhooks: Who is told of its executions' ends.
     """
 
     is_reference: ClassVar[bool] = False
@@ -83,6 +86,8 @@ class LaunchPlan:
             raise BadArgument(f"launch plan {self.name!r}", "default_inputs", name, "inputs that are not fixed").at(
                 self.line
             )
+        self.limit = limit_of(f"launch plan {self.name!r}", self.properties.get("concurrency"))
+        self.webhooks = webhooks_in(f"launch plan {self.name!r}", self.properties.get("notifications"))
         kickoff = getattr(self.schedule, "kickoff_time_input_arg", None)
         if kickoff is not None and kickoff not in known:
             raise UnknownArgument(f"launch plan {self.name!r}", kickoff, list(known)).at(self.line)
@@ -100,7 +105,8 @@ class LaunchPlan:
     @property
     def schedule(self) -> CronSchedule | FixedRate | None:
         """When it runs by itself."""
-        return self.properties.get("schedule") or self.properties.get("trigger")
+        given = self.properties.get("schedule") or self.properties.get("trigger")
+        return given if isinstance(given, (CronSchedule, FixedRate)) else None
 
     @property
     def interface(self) -> Interface:

@@ -168,7 +168,7 @@ class MapTask(Generic[R]):
         """The task that the node calls: the target, or a dynamic one that lays out what else is mapped."""
         from greenroom.synthetic import map_of
 
-        if isinstance(self.target, Task) and self.target.mode is not Mode.DYNAMIC:
+        if isinstance(self.target, Task) and self.target.mode is not Mode.DYNAMIC and not self.target.is_reference:
             return self.target
         if self.tolerant:
             ratio = f"min_success_ratio={self.min_success_ratio}, min_successes={self.min_successes}"

@@ -92,11 +92,11 @@ def submit(submission: Submission, program: bytes, *, known: bool = False, wait:
     """
     path = f"/api/executions?wait={wait:g}" if wait else "/api/executions"
     wire = wire_of(submission)
-    along = not known and len(program) <= SMALL_PROGRAM
+    along = bool(program) and not known and len(program) <= SMALL_PROGRAM
     answer = yield Request("POST", path, _body(wire, program if along else None), MSGPACK, wait=wait)
-    if answer.status == 404 and not along and refused(answer.status, answer.body).code == "unknown_program":
+    if answer.status == 404 and program and not along and refused(answer.status, answer.body).code == "unknown_program":
         answer = yield Request("POST", path, _body(wire, program), MSGPACK, wait=wait)
-    _check(answer)
+    checked(answer)
     if answer.headers.get("content-type", "").startswith(MSGPACK):
         result = _result(answer.body)
         return Submitted(result.id, "", (), result if result.ended else None)
@@ -135,7 +135,7 @@ def result(execution: str, wait: float = 0.0) -> Operation[Result]:
     """How far an execution is; waits up to `wait` seconds for its end."""
     wait = min(max(wait, 0.0), LONGEST_WAIT)
     answer = yield Request("GET", f"{path_to(execution, 'result')}?wait={wait:g}", wait=wait)
-    _check(answer)
+    checked(answer)
     return _result(answer.body)
 
 
@@ -156,21 +156,21 @@ def _result(body: bytes) -> Result:
 def get(path: str) -> Operation[Any]:
     """What `GET` of a path answers, as JSON data."""
     answer = yield Request("GET", path)
-    _check(answer)
+    checked(answer)
     return json.loads(answer.body)
 
 
 def post(path: str, data: Mapping[str, Any]) -> Operation[Any]:
     """What `POST` of JSON data to a path answers."""
     answer = yield Request("POST", path, json.dumps(data).encode())
-    _check(answer)
+    checked(answer)
     return json.loads(answer.body) if answer.body else None
 
 
 def delete(path: str) -> Operation[Any]:
     """End what stands at a path of the API."""
     answer = yield Request("DELETE", path)
-    _check(answer)
+    checked(answer)
     return json.loads(answer.body)
 
 
@@ -183,7 +183,7 @@ def chunks(execution: str, node: str, output: str, start: int, count: int) -> Op
     """Results of a map from item `start` on, about `count` of them."""
     path = f"{path_to(execution, 'nodes', node, 'outputs', output)}?start={start}&count={count}"
     answer = yield Request("GET", path)
-    _check(answer)
+    checked(answer)
     raw = msgpack.unpackb(answer.body, strict_map_key=False)
     return [Chunk(first, ends, payload) for first, ends, payload in raw]
 
@@ -191,12 +191,18 @@ def chunks(execution: str, node: str, output: str, start: int, count: int) -> Op
 def failures(execution: str, limit: int = 1000) -> Operation[list[tuple[str, int, Failure]]]:
     """Calls that failed for good: node, item and why, in the order of nodes and items."""
     answer = yield Request("GET", f"{path_to(execution, 'failures')}?limit={limit}")
-    _check(answer)
+    checked(answer)
     raw = msgpack.unpackb(answer.body, strict_map_key=False, unicode_errors="surrogatepass")["failures"]
     return [(one["node"], one["item"], Failure.from_wire(one["failure"])) for one in raw]
 
 
-def _check(answer: Response) -> None:
+def checked(answer: Response) -> None:
+    """Refuse an answer that is none.
+
+    Raises:
+        HubGone: The hub is stopping.
+        Refused: It says no.
+    """
     if answer.status == 503:
         raise HubGone()
     if answer.status >= 300:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
 from greenroom.definition_errors import BadArgument
@@ -13,6 +13,9 @@ from greenroom.launch_plan import LaunchPlan
 from greenroom.options import Options
 from greenroom.task import Task
 from greenroom.workflow import WorkflowBase
+from greenroom_core.entities import Kind, Reference
+from greenroom_core.graph import Graph, Node, NodeKind
+from greenroom_core.program import Plan
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -81,6 +84,49 @@ def _unresolved(reference: ReferenceId) -> Callable[..., Any]:
         raise ReferenceUnresolved(f"{reference.kind} reference", reference.name)
 
     return call
+
+
+# On the way to a hub --------------------------------------------------------------------------------------------------
+
+
+def split_off(
+    tasks: Mapping[str, Task[Any, Any]], plans: Mapping[str, LaunchPlan], project: str
+) -> tuple[dict[str, Task[Any, Any]], dict[str, LaunchPlan], dict[str, Plan]]:
+    """What a program defines itself, and what it only refers to: plans that the hub looks up by name.
+
+    Args:
+        tasks: All that its nodes call.
+        plans: All that its nodes start.
+        project: The program's, for references that name none.
+    """
+    own_tasks = {key: task for key, task in tasks.items() if not task.is_reference}
+    own_plans = {key: plan for key, plan in plans.items() if not plan.is_reference}
+    every: list[Any] = [*tasks.values(), *plans.values()]
+    foreign = [entity for entity in every if entity.is_reference]
+    return own_tasks, own_plans, {entity.key: _plan_of(entity, project) for entity in foreign}
+
+
+def _plan_of(entity: Any, project: str) -> Plan:
+    told: ReferenceId = entity.reference
+    wanted = Reference(Kind(told.kind.replace(" ", "_")), told.project or project, told.name, told.version)
+    return Plan(told.name, Graph(()), reference=wanted, interface=entity.interface.describe())
+
+
+def as_children(nodes: Collection[Node], references: Collection[str]) -> tuple[Node, ...]:
+    """Nodes, where calls of tasks that were registered elsewhere start executions of those."""
+    return tuple(
+        replace(node, kind=NodeKind.CHILD) if node.kind is NodeKind.TASK and node.target in references else node
+        for node in nodes
+    )
+
+
+def with_children(graph: Graph, references: Collection[str]) -> Graph:
+    """The same for a whole graph."""
+    if not references:
+        return graph
+    handler = graph.on_failure
+    made = as_children((handler,), references)[0] if handler is not None else None
+    return replace(graph, nodes=as_children(graph.nodes, references), on_failure=made)
 
 
 def reference_task(

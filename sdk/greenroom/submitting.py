@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from greenroom.blobs import BlobStore
     from greenroom.bundling import Bundle
     from greenroom.compile import CompiledProgram
+    from greenroom.registered import Registered
+    from greenroom.registering import ToRegister
 
 _STARTUP: Final = ("LD_", "PYTHON", "MALLOC_")
 """Variables that act before a Python runs its first line: they must stand when its process starts."""
@@ -115,7 +117,10 @@ class Workshop:
             BundleError: Its code cannot travel.
         """
         from greenroom.compile import submission_of
+        from greenroom.registered import Registered
 
+        if isinstance(entity, Registered):
+            return _prepare_registered(entity, args, inputs, options, hub, blobs)
         bundle = self._bundle(entity, file)
         compiled = self._compile(entity, bundle, options, blobs)
         wishes = _wishes(options, hub)
@@ -130,6 +135,40 @@ class Workshop:
             environments=tuple(compiled.program.environments.values()),
             notes=compiled.notes,
         )
+
+    def prepare_registration(
+        self,
+        entity: Any,
+        options: Options,
+        hub: Hub,
+        blobs: BlobStore,
+        *,
+        name: str | None = None,
+        version: str | None = None,
+        file: str | None = None,
+    ) -> ToRegister:
+        """Make a registration.
+
+        Args:
+            entity: A task, workflow or launch plan.
+            options: Its `env`, `project` and `images` count.
+            hub: Which will keep it.
+            blobs: Takes what is large.
+            name: Its own unless given.
+            version: The bundle's hash unless given.
+            file: The file that it is in, where that is not this process's script.
+
+        Raises:
+            GreenroomError: The entity is not in order.
+            BundleError: Its code cannot travel.
+        """
+        from greenroom.registering import to_register
+
+        bundle = self._bundle(entity, file)
+        compiled = self._compile(entity, bundle, options, blobs)
+        wishes = _wishes(options, hub)
+        env, by = wishes["env"], wishes["by"]
+        return to_register(entity, compiled, bundle, blobs, name=name, version=version, by=by, env=env)
 
     def _bundle(self, entity: Any, file: str | None) -> Bundle | None:
         from greenroom.bundling import make_bundle
@@ -178,11 +217,31 @@ class Workshop:
         return self._interpreter
 
 
+def _prepare_registered(
+    entity: Registered,
+    args: Sequence[Any],
+    inputs: Mapping[str, Any],
+    options: Options,
+    hub: Hub,
+    blobs: BlobStore,
+) -> Prepared:
+    """A submission of what the hub keeps: no code goes along."""
+    named = {**dict(zip(entity.interface.inputs, args, strict=False)), **inputs}
+    submission = Submission(
+        program=entity.shown["program"],
+        inputs=entity.encode_inputs(named, blobs),
+        registered=entity.reference,
+        key=os.urandom(9).hex(),
+        **_wishes(options, hub),
+    )
+    return Prepared(submission, b"", submission.program, Opener(entity.interface), None, entity.name)
+
+
 def _wishes(options: Options, hub: Hub) -> dict[str, Any]:
     """What a submission says beside its program and inputs."""
     return {
         "name": options.name,
-        "by": _person(),
+        "by": person(),
         "labels": dict(options.labels),
         "env": {**(_shell() if hub.personal else {}), **options.env},
         "cached_results": CachedResults(options.cached_results),
@@ -199,7 +258,7 @@ def repeating(options: Options, reuse: str) -> dict[str, Any]:
         options: `name` and `cached_results` of them count.
         reuse: `nothing`, `unfailed` or `succeeded`.
     """
-    wish: dict[str, Any] = {"reuse": reuse, "key": os.urandom(9).hex(), "by": _person()}
+    wish: dict[str, Any] = {"reuse": reuse, "key": os.urandom(9).hex(), "by": person()}
     if options.name:
         wish["name"] = options.name
     if options.cached_results != "use":
@@ -207,7 +266,7 @@ def repeating(options: Options, reuse: str) -> dict[str, Any]:
     return wish
 
 
-def upload(prepared: Prepared, blobs: BlobStore) -> None:
+def upload(prepared: Prepared | ToRegister, blobs: BlobStore) -> None:
     """Hand over the files of a bundle that the hub does not have."""
     bundle = prepared.bundle
     if bundle is None or blobs.has(bundle.hash):
@@ -290,7 +349,7 @@ _shown: dict[str, str] = {}
 
 
 @cache
-def _person() -> str:
+def person() -> str:
     """Who submits, for lists of executions."""
     name = os.environ.get("USER") or os.environ.get("LOGNAME")
     if not name:

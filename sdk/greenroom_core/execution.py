@@ -110,7 +110,7 @@ class Execution:
         node = self._node(fact.node)
         if node.state is not NodeState.WAITING:
             return
-        node.state = NodeState.STARTED
+        node.state, node.started_ms = NodeState.STARTED, at_ms
         if node.spec.kind in (NodeKind.TASK, NodeKind.MAP):
             node.items = Items(fact.total, node.spec.concurrency or None)
             self._read_inputs(node)

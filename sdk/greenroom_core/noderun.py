@@ -68,6 +68,7 @@ class NodeRun:
         "outcome",
         "owner",
         "spec",
+        "started_ms",
         "state",
         "task",
         "upstream",
@@ -86,6 +87,8 @@ class NodeRun:
         self.owner = owner
         """The dynamic node that made this one; empty for a node of the program."""
         self.state = NodeState.WAITING
+        self.started_ms = 0
+        """When it started, wall clock; a hub's log knows, a run in this process does not."""
         self.outcome: Outcome | None = None
         self.items: Items | None = None
         self.inputs: Inputs | None = None

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from greenroom_core.entities import Reference, Webhook
 from greenroom_core.graph import Graph, check
 from greenroom_core.retry import Retry
 from greenroom_core.values import pack, unpack
@@ -141,6 +142,10 @@ class Plan:
     """Defaults of the inputs that the caller leaves out."""
     fixed: Mapping[str, bytes] = field(default_factory=dict)
     """Inputs that the caller cannot change."""
+    reference: Reference | None = None
+    """The registered entity that runs in place of `graph`, which is empty then."""
+    interface: Mapping[str, Any] = field(default_factory=dict)
+    """Of a reference: the types that its stub says, checked against those that were registered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,3 +281,9 @@ class Submission:
     """The execution that it repeats."""
     reuse: Reuse = Reuse.NOTHING
     """What is taken over from that one."""
+    registered: Reference | None = None
+    """The registered entity that it runs; its program, defaults and fixed inputs count, whatever is said here."""
+    nominal_ms: int | None = None
+    """The time of its plan's schedule that it was started for, milliseconds since the epoch; the hub sets it."""
+    webhooks: tuple[Webhook, ...] = ()
+    """Who is told of its end."""

@@ -6,7 +6,8 @@ import hashlib
 from dataclasses import replace
 from typing import Final
 
-from greenroom_core.program import Program, program_digest
+from greenroom_core.program import Program, Submission, program_digest
+from greenroom_hub.core.catalog import UnknownEntity, Version, misfit
 from greenroom_hub.core.pools import check_environments, join_pools
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import State
@@ -31,16 +32,25 @@ def join_late(state: State, run: Run) -> tuple[str, ...]:
     return cuts
 
 
-def program_of_child(state: State, run: Run, plan: str) -> tuple[str, Program]:
-    """The program that a launch plan's call runs, by its digest.
+class ReferenceMisfit(LookupError):
+    """What was registered under a name takes or gives something else than the reference says."""
+
+
+def program_of_child(state: State, run: Run, plan: str) -> tuple[str, Program, Version | None]:
+    """The program that a launch plan's call runs, by its digest; and what was registered, for a reference.
 
     It is the parent's own, unless a dynamic task brought the plan: then a program is made that holds all that the
     parent knows by now, so that the child's log can be read without the parent's.
+
+    Raises:
+        UnknownEntity, ReferenceMisfit: A reference's entity is not registered here, or does not fit.
     """
+    if run.execution.plans[plan].reference is not None:
+        return _registered(state, run, plan)
     execution, digest = run.execution, run.execution.submitted.submission.program
     program = execution.program
     if execution.plans is program.plans or program.plans.get(plan) == execution.plans[plan]:
-        return digest, program
+        return digest, program, None
     if run.derived is None or run.derived[1].plans is not execution.plans:
         made = replace(program, plans=execution.plans, tasks=execution.tasks, environments=execution.environments)
         packed = made.pack()
@@ -48,7 +58,32 @@ def program_of_child(state: State, run: Run, plan: str) -> tuple[str, Program]:
         if run.derived[0] not in state.programs:
             state.programs[run.derived[0]] = made
             state.turn.programs.append((run.derived[0], packed))
-    return run.derived
+    return *run.derived, None
+
+
+def _registered(state: State, run: Run, plan: str) -> tuple[str, Program, Version]:
+    told = run.execution.plans[plan]
+    assert told.reference is not None
+    version = state.catalog.find(told.reference)
+    digest = version.registration.program
+    program = state.find_program(digest)
+    if program is None:
+        raise UnknownEntity(told.reference, (), ())
+    state.programs.setdefault(digest, program)
+    why = misfit(told.interface, version, program)
+    if why is not None:
+        raise ReferenceMisfit(f"{version.reference} does not fit: {why}")
+    return digest, program, version
+
+
+def registered_call(submission: Submission, version: Version, sealed: bytes) -> tuple[Submission, bytes]:
+    """The submission of a registered entity that another execution calls: with its own defaults, secrets and limits."""
+    told = version.registration
+    inputs = {**told.inputs, **submission.inputs, **told.fixed}
+    made = replace(submission, inputs=inputs, registered=version.reference)
+    if not told.secrets:
+        return made, sealed
+    return replace(made, secrets=dict.fromkeys(told.secrets, "")), version.sealed
 
 
 def child_id(state: State, run: Run, node: str, plan: str) -> str:

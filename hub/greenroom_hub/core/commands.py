@@ -167,8 +167,28 @@ class StopReplica:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class CheckPlan:
+    """See whether what a launch plan has pinned is there; answered by `PlanChecked`."""
+
+    project: str
+    name: str
+    nominal_ms: int
+    program: str
+    """Digest."""
+
+
 Do: TypeAlias = (
-    LookUp | Define | SendCalls | SendCancel | SendRevoke | SendPrewarm | SendDrain | StartReplica | StopReplica
+    CheckPlan
+    | LookUp
+    | Define
+    | SendCalls
+    | SendCancel
+    | SendRevoke
+    | SendPrewarm
+    | SendDrain
+    | StartReplica
+    | StopReplica
 )
 
 
@@ -235,5 +255,16 @@ class Say:
     fields: Mapping[str, Any]
 
 
-Tell: TypeAlias = LookAgain | Welcome | Ack | SendAnswer | Reply | Ended | Say
+@dataclass(frozen=True, slots=True)
+class Notify:
+    """Tell a webhook; answered by `NoticeSettled`, after as many tries as it takes."""
+
+    id: str
+    url: str
+    told: Mapping[str, object]
+    at_ms: int
+    """When it became due."""
+
+
+Tell: TypeAlias = Notify | LookAgain | Welcome | Ack | SendAnswer | Reply | Ended | Say
 Command: TypeAlias = Do | Tell

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from greenroom_core.entities import Registration
 from greenroom_core.program import Program, Submission
 from greenroom_protocol.calls import Outcomes
 from greenroom_protocol.frames import Ask, Bye, Cache, Hello, Lost, Result, Returned, Started, Stats, Waive
@@ -46,8 +47,65 @@ class GateAnswered:
     execution: str
     node: str
     value: bytes | None
+    """What a gate that waits for input is given; of one that waits for approval, what is approved is its value."""
     approved: bool
     by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """Somebody wants an entity kept under a name and a version; everything in it has been read and checked."""
+
+    request: int
+    registration: Registration
+    """Secrets and environment variables by name only; their values are sealed."""
+    program: Program
+    packed: bytes | None
+    """The program's bytes, where the store does not have them yet."""
+    sealed: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanWanted:
+    """Somebody wants a launch plan to run by itself; what it has pinned was seen to be there."""
+
+    request: int
+    project: str
+    name: str
+    version: str
+    """Empty for the newest."""
+    by: str
+    sealed: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanStopped:
+    """Somebody wants a launch plan not to run by itself any more."""
+
+    request: int
+    project: str
+    name: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanChecked:
+    """What a launch plan has pinned was looked at, for one time of its schedule."""
+
+    project: str
+    name: str
+    nominal_ms: int
+    problem: str = ""
+    """Why it cannot be run; empty if it can."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeSettled:
+    """A webhook was told, or it was given up."""
+
+    id: str
+    problem: str = ""
+    """Why it was given up; empty for one that was told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +220,11 @@ Event: TypeAlias = (
     Submitted
     | CancelWanted
     | GateAnswered
+    | Registered
+    | PlanWanted
+    | PlanStopped
+    | PlanChecked
+    | NoticeSettled
     | ReplicaConnected
     | LinkLost
     | ResultsCame

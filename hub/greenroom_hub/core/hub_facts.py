@@ -1,4 +1,4 @@
-"""Facts that belong to no execution: which pools there are, and when the hub started."""
+"""Facts that belong to no execution: pools, registered entities and their schedules, and when the hub started."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import ClassVar, Final, TypeAlias
 from greenroom_core.program import Environment, Interpreter, Resources
 from greenroom_core.values import pack, unpack
 from greenroom_core.wire import WireFault, from_wire, to_wire
+from greenroom_hub.core import plan_facts as p
 from greenroom_hub.core.pool import Wish
 
 HUB_STREAM: Final = "hub"
@@ -41,8 +42,21 @@ class HubStarted:
     version: str = ""
 
 
-HubFact: TypeAlias = PoolDefined | HubStarted
-_KINDS: Final = {PoolDefined.KIND: PoolDefined, HubStarted.KIND: HubStarted}
+HubFact: TypeAlias = PoolDefined | HubStarted | p.PlanFact
+HUB_FACTS: Final = (
+    PoolDefined,
+    HubStarted,
+    p.EntityRegistered,
+    p.PlanActivated,
+    p.PlanDeactivated,
+    p.PlanFired,
+    p.PlanSkipped,
+    p.PlanFailed,
+    p.PlanKept,
+    p.NoticeDue,
+)
+HUB_KINDS: Final[dict[int, type[HubFact]]] = {cls.KIND: cls for cls in HUB_FACTS}
+"""Facts of no execution, by the number that their rows carry."""
 
 
 def pack_hub_fact(fact: HubFact) -> bytes:
@@ -56,8 +70,7 @@ def unpack_hub_fact(kind: int, data: bytes) -> HubFact:
     Raises:
         WireFault: Of a kind that this version does not know.
     """
-    cls = _KINDS.get(kind)
+    cls = HUB_KINDS.get(kind)
     if cls is None:
         raise WireFault(f"a hub's fact of unknown kind {kind}: written by a newer version?")
-    fact: HubFact = from_wire(cls, unpack(data), cls.__name__)
-    return fact
+    return from_wire(cls, unpack(data), cls.__name__)

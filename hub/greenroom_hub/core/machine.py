@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from greenroom_hub.core import submissions
+from greenroom_hub.core import plans, registering, submissions, webhooks
 from greenroom_hub.core.caching import key_of
 from greenroom_hub.core.commands import LookAgain
 from greenroom_hub.core.events import (
@@ -23,6 +23,11 @@ from greenroom_hub.core.events import (
     LookedAgain,
     LookedUp,
     Moment,
+    NoticeSettled,
+    PlanChecked,
+    PlanStopped,
+    PlanWanted,
+    Registered,
     ReplicaConnected,
     ReplicaExited,
     ResultsCame,
@@ -60,6 +65,9 @@ class Machine:
             _HANDLERS[type(event)](state, event)
         if state.lobby:
             admit_waiting(state)
+        if state.look_at_plans:
+            state.look_at_plans = False
+            plans.look_at_plans(state)
         _look_at_pools(state)
         _look_again(state)
         return state.turn
@@ -81,6 +89,9 @@ class Machine:
                 times.append(state.now.mono_ms + 100)
         ahead = state.now.mono_ms - state.now.wall_ms
         times.extend(due + ahead for run in state.timed.values() for due in run.due.values())
+        look = plans.next_look(state)
+        if look is not None:
+            times.append(look + ahead)
         return min(times, default=None)
 
 
@@ -94,6 +105,7 @@ def _on_tick(state: State, event: Tick) -> None:
     for run in list(state.timed.values()):
         if run.due and min(run.due.values()) <= state.now.wall_ms:
             submissions.on_due(state, run)
+    plans.look_at_plans(state)
     for key, pool in list(state.pools.items()):
         retire_idle(state, pool)
         if pool.queue or pool.waits or pool.idle:
@@ -134,6 +146,11 @@ _HANDLERS: Final[dict[type[Any], Callable[[State, Any], None]]] = {
     Submitted: submissions.on_submitted,
     CancelWanted: submissions.on_cancel_wanted,
     GateAnswered: submissions.on_gate_answered,
+    Registered: registering.on_registered,
+    PlanWanted: plans.on_plan_wanted,
+    PlanStopped: plans.on_plan_stopped,
+    PlanChecked: plans.on_plan_checked,
+    NoticeSettled: webhooks.on_settled,
     ReplicaConnected: on_connected,
     LinkLost: on_link_lost,
     ResultsCame: on_results,

@@ -8,8 +8,11 @@ from greenroom_core.execution import Execution
 from greenroom_core.facts import CallsFinished, ExecutionSubmitted, Fact
 from greenroom_core.mapping import DELAYED
 from greenroom_core.program import Program
+from greenroom_hub.core import plans, webhooks
+from greenroom_hub.core.catalog import Version
 from greenroom_hub.core.events import Moment
-from greenroom_hub.core.hub_facts import HUB_STREAM, HubStarted, PoolDefined
+from greenroom_hub.core.hub_facts import HUB_FACTS, HUB_STREAM, HubFact, HubStarted, PoolDefined
+from greenroom_hub.core.plan_facts import EntityRegistered, NoticeDue
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.pools import join_pools
 from greenroom_hub.core.reuse import source_of
@@ -22,13 +25,23 @@ def fold(state: State, rows: Iterable[Recorded], programs: Callable[[str], Progr
     """Fold the rows of all live streams, in the order of the log."""
     for row in rows:
         fact = row.fact
-        if isinstance(fact, PoolDefined):
-            _fold_pool(state, fact)
+        if isinstance(fact, HUB_FACTS):
             state.seqs[row.stream] = row.seq
-        elif isinstance(fact, HubStarted):
-            state.seqs[row.stream] = row.seq
+            _fold_hub_fact(state, fact, row.at_ms)
         else:
             _fold_fact(state, row, fact, programs)
+
+
+def _fold_hub_fact(state: State, fact: HubFact, at_ms: int) -> None:
+    if isinstance(fact, PoolDefined):
+        _fold_pool(state, fact)
+    elif isinstance(fact, EntityRegistered):
+        state.catalog.add(Version(fact.project, fact.registration, at_ms, fact.sealed))
+    elif isinstance(fact, NoticeDue):
+        state.notices[fact.id] = fact
+    elif not isinstance(fact, HubStarted):
+        key = fact.project, fact.name
+        state.plans.setdefault(key, plans.Plan(*key)).apply(fact, at_ms)
 
 
 def _fold_pool(state: State, fact: PoolDefined) -> None:
@@ -72,6 +85,10 @@ def begin(state: State, now: Moment, version: str) -> Turn:
             advance(state, run)
         except Exception as fault:  # A fault of ours about one execution must not keep the hub from starting.
             _set_aside(state, run, fault)
+    for plan in state.plans.values():
+        plan.running = plans.running_of(state, plan)
+    webhooks.tell_again(state)
+    plans.look_at_plans(state)
     state.touched.clear()
     state.adopting = True
     return state.turn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from greenroom_core.entities import Kind
 from greenroom_core.execution import Execution
 from greenroom_core.program import Program
 from greenroom_hub.core.commands import Wanted
@@ -65,6 +66,14 @@ class Run:
     def id(self) -> str:
         """The execution's id."""
         return self.execution.id
+
+    @property
+    def plan(self) -> tuple[str, str] | None:
+        """Project and name of the launch plan that it is an execution of, if somebody or its schedule started that."""
+        wanted = self.execution.submitted.submission.registered
+        if wanted is None or wanted.kind is not Kind.LAUNCH_PLAN or self.parent is not None:
+            return None
+        return wanted.project, wanted.name
 
     def note(self, pool: str, replica: str, change: int) -> None:
         """This many more (or fewer) of its calls are held by a replica."""

@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from greenroom_core.execution import Execution
-from greenroom_core.facts import CallsCached, CallsFinished, Fact
+from greenroom_core.facts import CallsCached, CallsFinished, Fact, NodeStarted
 from greenroom_core.lists import Reader
 from greenroom_core.program import Environment, Interpreter, Program
+from greenroom_hub.core.catalog import Catalog
 from greenroom_hub.core.commands import Do, Say, Tell
 from greenroom_hub.core.events import Moment, ReplicaConnected
 from greenroom_hub.core.hub_facts import HubFact
 from greenroom_hub.core.ledger import Ledger
+from greenroom_hub.core.plan_facts import NoticeDue
+from greenroom_hub.core.plans import Plan
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Replica
 from greenroom_hub.core.run import Run
@@ -47,6 +50,8 @@ class Settings:
     """Bytes that the caches of a pool share, where its environment asks for no memory."""
     most_starting: int = 25
     """Replicas that may start at a time: more of them would make each one slower than the time that it has."""
+    on_time_ms: int = 60_000
+    """A time of a schedule that passed no longer ago than this is run, whatever the plan says about missed ones."""
     launchers: tuple[str, ...] = ("process",)
     """Those that this hub has; the first one starts the replicas of environments that name none."""
 
@@ -80,6 +85,8 @@ class Turn:
     rows: list[Recorded] = field(default_factory=list)
     programs: list[tuple[str, bytes]] = field(default_factory=list)
     results: list[Kept] = field(default_factory=list)
+    dropped: list[str] = field(default_factory=list)
+    """Streams that are of no use any more."""
     ended: list[Run] = field(default_factory=list)
     """Executions that ended in it; the machine has forgotten them."""
     do: list[Do] = field(default_factory=list)
@@ -103,12 +110,21 @@ class State:
         self.reader = reader
         self.earlier: Callable[[str], Execution | None] = lambda execution: None
         """Finds an execution that has ended, for who repeats it; it never changes any more."""
+        self.find_program: Callable[[str], Program | None] = self.programs_get
+        """Finds a program by its digest, also one that no live execution uses."""
         self.epoch = epoch
         self.position = position
         """Of the last row of the log, the current turn's included."""
         self.now = Moment(0, 0)
         self.turn = Turn()
         self.programs: dict[str, Program] = {}
+        self.catalog = Catalog()
+        self.plans: dict[tuple[str, str], Plan] = {}
+        """Launch plans that were activated, by project and name."""
+        self.look_at_plans = False
+        """Whether something has changed that a plan may have waited for."""
+        self.notices: dict[str, NoticeDue] = {}
+        """What webhooks have yet to be told."""
         self.runs: dict[str, Run] = {}
         self.timed: dict[str, Run] = {}
         """Executions that wait for a time: the few that a turn has to look at."""
@@ -166,6 +182,8 @@ class State:
         """Put facts into the log that the execution has folded already."""
         for fact in facts:
             self._append(run, fact)
+            if isinstance(fact, NodeStarted):
+                run.execution.nodes[fact.node].started_ms = self.now.wall_ms
 
     def _append(self, run: Run, fact: Fact) -> int:
         self.position += 1
@@ -180,6 +198,11 @@ class State:
         self.turn.rows.append(Recorded(self.position, stream, seq, self.now.wall_ms, fact))
 
     # Commanding -------------------------------------------------------------------------------------------------------
+
+    def drop(self, stream: str) -> None:
+        """Have a stream that is no execution's removed, with this turn."""
+        self.seqs.pop(stream, None)
+        self.turn.dropped.append(stream)
 
     def do(self, command: Do) -> None:
         """Have something done, possibly before the turn is on disk."""
@@ -215,6 +238,10 @@ class State:
         self.timed[run.id] = run
 
     # Finding ----------------------------------------------------------------------------------------------------------
+
+    def programs_get(self, digest: str) -> Program | None:
+        """A program that is in memory."""
+        return self.programs.get(digest)
 
     def pool_of(self, run: Run, node: str) -> Pool | None:
         """The pool that a node's calls run in."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +23,12 @@ from greenroom_core.facts import (
 from greenroom_core.failure import Cause, Failure
 from greenroom_core.graph import GateKind, NodeKind
 from greenroom_core.noderun import NodeRun
-from greenroom_core.program import Program, Reuse
+from greenroom_core.program import Program, Reuse, Submission
 from greenroom_core.values import NIL, ValueFault, unpack
-from greenroom_hub.core import caching, queueing
+from greenroom_hub.core import caching, plans, queueing, webhooks
+from greenroom_hub.core import gates as gating
 from greenroom_hub.core.caching import look_up
-from greenroom_hub.core.children import child_id, join_late, program_of_child
+from greenroom_hub.core.children import child_id, join_late, program_of_child, registered_call
 from greenroom_hub.core.commands import Ended, Refusal, Reply, SendAnswer, SendCancel
 from greenroom_hub.core.events import CancelWanted, GateAnswered, LookedAgain, LookedUp, Submitted
 from greenroom_hub.core.pools import CannotServe, changes, check_environments, join_pools
@@ -46,6 +48,10 @@ def on_submitted(state: State, event: Submitted) -> None:
     if known is not None:
         state.tell(Reply(event.request, known))  # The same wish, sent twice: it becomes one execution.
         return
+    why = plans.full(state, event.submission.registered)
+    if why is not None:
+        state.tell(Reply(event.request, error=Refusal("conflict", why)))
+        return
     try:
         cuts = check_environments(state, event.program.environments.values(), event.submission.strict)
     except CannotServe as fault:
@@ -61,6 +67,32 @@ def on_submitted(state: State, event: Submitted) -> None:
     state.tell(Reply(event.request, event.execution, notes))
 
 
+def begin_scheduled(
+    state: State, execution: str, submission: Submission, sealed: bytes, record: Callable[[], None]
+) -> str:
+    """Run a launch plan by its schedule; why it cannot be run, if so.
+
+    Args:
+        state: The machine's.
+        execution: The id.
+        submission: With the plan's inputs.
+        sealed: Environment variables and secrets.
+        record: Puts the fact into the log that this time is run; called once it is certain.
+    """
+    program = state.find_program(submission.program)
+    if program is None:
+        return f"program {submission.program} is not here any more: register the plan again"
+    try:
+        notes = check_environments(state, program.environments.values(), submission.strict)
+    except CannotServe as fault:
+        return str(fault)
+    state.programs.setdefault(submission.program, program)
+    record()
+    pools = join_pools(state, execution, program)
+    _begin(state, ExecutionSubmitted(execution, submission, sealed, notes=notes), program, pools)
+    return ""
+
+
 def _begin(state: State, submitted: ExecutionSubmitted, program: Program, pools: dict[str, str]) -> Run:
     run = Run(
         Execution(submitted, program, state.reader), state.now.wall_ms, state.now.mono_ms, parent=submitted.parent
@@ -72,6 +104,7 @@ def _begin(state: State, submitted: ExecutionSubmitted, program: Program, pools:
     state.record(run, submitted)
     if submitted.submission.deadline is not None:
         state.wait_until(run, "#deadline", state.now.wall_ms + int(submitted.submission.deadline * 1000))
+    plans.started(state, run.plan, run.id)
     state.count("executions_submitted")
     state.say("execution submitted", execution=run.id, entity=program.entity, parent=submitted.parent)
     advance(state, run)
@@ -221,8 +254,12 @@ def _start_children(state: State, run: Run) -> None:
     children, run.execution.children = run.execution.children, []
     for name, plan_key, inputs in children:
         node, plan = run.execution.nodes[name], run.execution.plans[plan_key]
-        digest, program = program_of_child(state, run, plan_key)
         parent = run.execution.submitted
+        try:
+            digest, program, registered = program_of_child(state, run, plan_key)
+        except LookupError as fault:
+            _fail_node(state, run, node, Failure(Cause.INPUT, type(fault).__name__, str(fault), where=node.spec.line))
+            continue
         outputs = child_outputs(run, node, inputs, state.reader)
         if outputs is not None:
             state.record(run, NodeEnded(name, Outcome.SUCCEEDED, outputs=outputs))
@@ -236,10 +273,23 @@ def _start_children(state: State, run: Run) -> None:
         child = child_id(state, run, name, plan.name)
         values = {**plan.inputs, **inputs, **plan.fixed}
         submission = replace(
-            parent.submission, program=digest, inputs=values, name=None, deadline=None, key="", **_repeated(run, name)
+            parent.submission,
+            program=digest,
+            inputs=values,
+            name=None,
+            deadline=None,
+            key="",
+            registered=None,
+            nominal_ms=None,
+            webhooks=(),
+            **_repeated(run, name),
         )
+        sealed = parent.sealed
+        if registered is not None:
+            submission, sealed = registered_call(submission, registered, sealed)
         state.record(run, ChildStarted(name, child))
-        submitted = ExecutionSubmitted(child, submission, parent.sealed, (run.id, name), plan_key, notes)
+        key = plan_key if registered is None else ""
+        submitted = ExecutionSubmitted(child, submission, sealed, (run.id, name), key, notes)
         pools = join_pools(state, child, program)
         _begin(state, submitted, program, pools)
 
@@ -260,7 +310,12 @@ def _start_gates(state: State, run: Run) -> None:
         if answer is not None and not node.ended:
             state.record(run, GateOpened(name, answer[0], by=f"taken over from {run.source.id if run.source else ''}"))
             continue
-        if node.spec.gate is not GateKind.SLEEP or node.ended:
+        if node.ended:
+            continue
+        if node.spec.gate is not GateKind.SLEEP:
+            if node.spec.overrides.timeout is not None:
+                timeout_ms = int(node.spec.overrides.timeout * 1000)
+                state.wait_until(run, name, gating.began(run, node, state) + timeout_ms)
             continue
         try:
             seconds = _seconds(run, node)
@@ -268,7 +323,7 @@ def _start_gates(state: State, run: Run) -> None:
             failure = Failure(Cause.INPUT, "InputError", f"sleep {name}: {fault}", where=node.spec.line)
             _fail_node(state, run, node, failure)
             continue
-        state.wait_until(run, name, state.now.wall_ms + int(seconds * 1000))
+        state.wait_until(run, name, gating.began(run, node, state) + int(seconds * 1000))
 
 
 def _seconds(run: Run, node: NodeRun) -> float:
@@ -321,11 +376,16 @@ def on_gate_answered(state: State, event: GateAnswered) -> None:
     """A person answered a gate."""
     run = state.runs.get(event.execution)
     node = run.execution.nodes.get(event.node) if run is not None else None
-    if run is None or node is None or node.spec.kind is not NodeKind.GATE or node.ended:
-        message = f"{event.execution}/{event.node} is no gate that waits"
-        state.tell(Reply(event.request, error=Refusal("unknown_gate", message)))
+    if run is None or node is None or not gating.waits(node):
+        refusal = Refusal("unknown_gate", gating.why_not(event.execution, event.node, node))
+        state.tell(Reply(event.request, error=refusal))
         return
-    state.record(run, GateOpened(event.node, event.value, event.approved, event.by))
+    why = gating.misfit(run, node, event)
+    if why is not None:
+        state.tell(Reply(event.request, error=Refusal("invalid", f"{event.execution}/{event.node} {why}")))
+        return
+    run.due.pop(node.id, None)
+    state.record(run, GateOpened(event.node, gating.value_of(run, node, event), event.approved, event.by))
     state.tell(Reply(event.request, event.execution))
     advance(state, run)
 
@@ -345,7 +405,9 @@ def on_due(state: State, run: Run) -> None:
                 _fail_node(state, run, run.execution.nodes[late], failure)
             continue
         node = run.execution.nodes[name]
-        if node.spec.kind is NodeKind.GATE:
+        if node.spec.kind is NodeKind.GATE and node.spec.gate is not GateKind.SLEEP:
+            state.record(run, NodeEnded(name, Outcome.FAILED, gating.timed_out(node).to_wire()))
+        elif node.spec.kind is NodeKind.GATE:
             state.record(run, GateOpened(name, NIL))
         elif node.items is not None and node.items.wake(now):
             run.execution.started.append(name)
@@ -373,6 +435,8 @@ def finish(state: State, run: Run) -> None:
     state.timed.pop(run.id, None)
     state.by_key.pop(run.execution.submitted.submission.key, None)
     state.turn.ended.append(run)
+    plans.ended(state, run.plan, run.id)
+    webhooks.tell_of_end(state, run)
     for key in run.pools.values():
         pool = state.pools.get(key)
         if pool is not None:

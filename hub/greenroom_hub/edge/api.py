@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from greenroom_core.execution import Execution
 from greenroom_core.values import Slice, ValueFault, pack
 from greenroom_hub.core.commands import Reply
-from greenroom_hub.core.events import CancelWanted, GateAnswered
+from greenroom_hub.core.events import CancelWanted
 from greenroom_hub.edge import views
 from greenroom_hub.edge.errors import ApiError
 from greenroom_hub.edge.feed import LiveFeed, text_of
@@ -122,17 +122,6 @@ class Api:
         by = str(told.get("by") or "")
         await self._hub.ask(lambda number: CancelWanted(number, row.id, by, reason))
         return web.json_response({"id": row.id}, status=202)
-
-    async def gate(self, request: web.Request) -> web.Response:
-        """Open, reject or answer a gate: msgpack `{"approved", "value", "by"}`."""
-        row, node = self._row(request), request.match_info["node"]
-        told = await read_json(request)
-        value = bytes.fromhex(str(told["value"])) if told.get("value") is not None else None
-        approved, by = bool(told.get("approved", True)), str(told.get("by") or "")
-        reply = await self._hub.ask(lambda number: GateAnswered(number, row.id, node, value, approved, by))
-        if reply.error is not None:
-            raise ApiError(reply.error.code, reply.error.message)
-        return web.json_response({"id": row.id, "node": node}, status=202)
 
     # Reading --------------------------------------------------------------------------------------------------------
 

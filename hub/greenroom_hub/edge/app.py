@@ -10,7 +10,9 @@ from greenroom_hub.edge.admin import Admin
 from greenroom_hub.edge.api import Api
 from greenroom_hub.edge.auth import CALLER, Auth, Names, forbidden
 from greenroom_hub.edge.blobs import Blobs
+from greenroom_hub.edge.entities import Entities
 from greenroom_hub.edge.errors import ApiError
+from greenroom_hub.edge.gates import Gates
 from greenroom_hub.edge.keepsakes import Keepsakes
 from greenroom_hub.edge.replicas import ReplicaLinks, only_replicas
 
@@ -21,6 +23,8 @@ def make_app(
     api: Api,
     keepsakes: Keepsakes,
     admin: Admin,
+    entities: Entities,
+    gates: Gates,
     blobs: Blobs,
     links: ReplicaLinks,
     auth: Auth,
@@ -44,7 +48,9 @@ def make_app(
     app.router.add_get("/api/executions/{id}/logs", api.logs)
     app.router.add_post("/api/executions/{id}/cancel", api.cancel)
     app.router.add_post("/api/executions/{id}/rerun", api.rerun)
-    app.router.add_post("/api/executions/{id}/nodes/{node}/gate", api.gate)
+    app.router.add_get("/api/gates", gates.list)
+    app.router.add_get("/api/executions/{id}/nodes/{node}/gate", gates.get)
+    app.router.add_post("/api/executions/{id}/nodes/{node}/gate", gates.answer)
     app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}", api.item)
     app.router.add_get("/api/executions/{id}/nodes/{node}/outputs/{output}", api.outputs)
     app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}/why", api.why)
@@ -54,6 +60,14 @@ def make_app(
     app.router.add_get("/api/executions/{id}/failures", keepsakes.failures)
     app.router.add_get("/api/results", keepsakes.results)
     app.router.add_post("/api/results/drop", keepsakes.drop)
+    app.router.add_post("/api/entities", entities.register)
+    app.router.add_get("/api/entities", entities.list)
+    app.router.add_get("/api/entities/{kind}/{name}", entities.get)
+    app.router.add_get("/api/programs/{digest}", entities.program)
+    app.router.add_get("/api/launch-plans", entities.plans)
+    app.router.add_get("/api/launch-plans/{name}", entities.plan)
+    app.router.add_post("/api/launch-plans/{name}/activate", entities.activate)
+    app.router.add_post("/api/launch-plans/{name}/deactivate", entities.deactivate)
     app.router.add_get("/metrics", api.metrics)
     app.router.add_get("/api/replicas", api.replicas)
     app.router.add_get("/api/replicas/{id}/logs", admin.logs)

@@ -14,6 +14,8 @@ _STATUS = {
     "unknown_program": 404,
     "unknown_execution": 404,
     "unknown_gate": 404,
+    "unknown_entity": 404,
+    "not_active": 409,
     "conflict": 409,
     "too_large": 413,
     "invalid": 422,

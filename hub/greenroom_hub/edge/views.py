@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from greenroom_core.execution import Execution
+from greenroom_core.graph import GateKind
 from greenroom_core.lists import open_list
 from greenroom_core.mapping import HELD, row_and_position
 from greenroom_core.noderun import NodeRun, NodeState, inputs_of_call
 from greenroom_core.show import preview, to_json
 from greenroom_core.values import Ext, Value, ValueFault, ext_code, pack_list
+from greenroom_hub.core import gates
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Replica, ReplicaState
 from greenroom_hub.core.scaling import span
@@ -97,11 +99,24 @@ def waits(state: State, execution: str) -> Iterator[dict[str, Any]]:
     if run is None:
         return
     for name, node in run.execution.nodes.items():
+        if gates.waits(node):
+            yield {"node": name, "why": _asks(execution, node), "seconds": _since(state, node)}
         if node.ended or node.items is None or node.items.held or not node.items.open:
             continue
         pool = state.pool_of(run, name)
         why = _why(state, pool) if pool is not None else "its environment is gone"
         yield {"node": name, "why": why, "seconds": _waiting_s(state, pool)}
+
+
+def _asks(execution: str, node: NodeRun) -> str:
+    """What somebody can do about a gate."""
+    if node.spec.gate is GateKind.APPROVE:
+        return f"waits for approval: greenroom approve {execution}/{node.id}"
+    return f"waits for input: greenroom set-input {execution}/{node.id} VALUE"
+
+
+def _since(state: State, node: NodeRun) -> float:
+    return max(0.0, (state.now.wall_ms - node.started_ms) / 1000) if node.started_ms else 0.0
 
 
 def _why(state: State, pool: Pool) -> str:

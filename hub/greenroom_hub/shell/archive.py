@@ -96,6 +96,13 @@ class Archive:
             program = self._programs[digest] = Program.unpack(packed)
         return program
 
+    def find_program(self, digest: str) -> Program | None:
+        """A program by its digest; None if it is not in the store."""
+        try:
+            return self.program(digest)
+        except ValueFault:
+            return None
+
     def manifest(self, execution: str, node: str, output: str) -> ListSource:
         """The results of a map of any execution.
 

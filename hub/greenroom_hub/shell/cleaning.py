@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 import structlog
 
+from greenroom_hub.core.plan_facts import is_of_entities
 from greenroom_hub.shell import references
 from greenroom_hub.shell.hub import Hub
 from greenroom_hub.store.logs import LogStore
@@ -163,7 +164,9 @@ class Cleaning:
         return shares
 
     def _in_use(self) -> frozenset[str]:
-        return frozenset(run.execution.submitted.submission.program for run in self._hub.state.runs.values())
+        state = self._hub.state
+        live = frozenset(run.execution.submitted.submission.program for run in state.runs.values())
+        return live | state.catalog.programs()
 
     def _named_by(self, executions: list[str], programs: frozenset[str]) -> set[str]:
         """What these refer to, before they are gone."""
@@ -187,7 +190,8 @@ class Cleaning:
         """Blobs that what stays refers to."""
         rows = [row for row in self._rows() if row.id not in without]
         names = references.of_executions(self._store, (row.id for row in rows))
-        digests = {row.program for row in rows} - programs
+        names |= references.of_executions(self._store, filter(is_of_entities, self._store.heads()))
+        digests = ({row.program for row in rows} | self._hub.state.catalog.programs()) - programs
         names |= references.of_programs(self._store, self._blobs, digests)
         return references.closure(names, self._blobs)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
+from urllib.parse import urlsplit
 
+from greenroom_core.entities import ENDS
 from greenroom_core.program import CachedResults, Program, Reuse, Submission, program_digest
 from greenroom_core.values import INLINE_LIMIT, ValueFault, unpack
 from greenroom_core.wire import WireFault, from_wire
@@ -20,6 +22,9 @@ from greenroom_protocol.ids import execution_id, slug
 
 _INLINE_MOST = 16 * INLINE_LIMIT
 """Bytes of one input that are taken inline; larger ones must come as blobs. Some room above what clients inline."""
+
+
+_LONGEST_URL: Final = 2000
 
 
 class Unfit(ValueError):
@@ -52,6 +57,10 @@ class Doorway:
 
     def __init__(self, hub: Hub, store: Store, archive: Archive, vault: Vault) -> None:
         self._hub, self._store, self._archive, self._vault = hub, store, archive, vault
+        self.resolve: Callable[[Submission], Submission] = lambda submission: submission
+        """Puts what was registered into a submission that names it."""
+        self.check_references: Callable[[Program], None] = lambda program: None
+        """Refuses a program that calls what is not registered."""
 
     async def submit(self, body: bytes) -> Reply:
         """Take a submission; the reply comes when it is on disk.
@@ -63,7 +72,9 @@ class Doorway:
         known = self._known(submission.key)
         if known is not None:
             return Reply(0, known)
-        program, fresh = self._program(submission.program, packed)
+        submission = self.resolve(_outside(submission))
+        program, fresh = self.program(submission.program, packed)
+        self.check_references(program)
         _check_inputs(submission, program)
         name = self._name(submission, program)
         sealed = self._vault.seal(submission.env, submission.secrets)
@@ -119,7 +130,12 @@ class Doorway:
         row = self._store.execution_by_key(key)
         return row.id if row is not None else None
 
-    def _program(self, digest: str, packed: bytes | None) -> tuple[Program, bool]:
+    def program(self, digest: str, packed: bytes | None) -> tuple[Program, bool]:
+        """The program that a digest names, and whether it is new here.
+
+        Raises:
+            Unfit: It is not known, and was not sent or cannot be read.
+        """
         known = self._hub.state.programs.get(digest)
         if known is not None:
             return known, False
@@ -163,6 +179,31 @@ def _read(body: bytes) -> tuple[Submission, bytes | None]:
         return from_wire(Submission, raw.get("submission"), "submission"), packed
     except (WireFault, ValueFault) as fault:
         raise Unfit("bad_request", str(fault)) from fault
+
+
+def _outside(submission: Submission) -> Submission:
+    """A submission without what only the hub itself may say."""
+    for hook in submission.webhooks:
+        check_webhook(hook.url, hook.outcomes)
+    return replace(submission, nominal_ms=None)
+
+
+def check_webhook(url: str, outcomes: tuple[str, ...]) -> None:
+    """Refuse a webhook that cannot be called.
+
+    Raises:
+        Unfit: With what is wrong.
+    """
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        known = False
+    if not known or len(url) > _LONGEST_URL:
+        raise Unfit("invalid", f"webhook {url[:100]!r}: only http and https URLs are called")
+    unknown = [outcome for outcome in outcomes if outcome not in ENDS]
+    if unknown or not outcomes:
+        raise Unfit("invalid", f"webhook outcome {unknown[0] if unknown else 'none'!r}: choose of {', '.join(ENDS)}")
 
 
 def _check_inputs(submission: Submission, program: Program) -> None:

@@ -40,6 +40,8 @@ class Executor:
         """Called for calls whose inputs cannot be read any more."""
         self.on_unlaunchable: Callable[[LaunchFailed], None] = lambda event: None
         """Called for replicas whose launcher is not here any more."""
+        self.on_check_plan: Callable[[c.CheckPlan], None] = lambda command: None
+        """Called for launch plans whose time has come."""
         self.on_look_up: Callable[[c.LookUp], None] = lambda command: None
         """Called for nodes whose results may be cached."""
 
@@ -55,6 +57,8 @@ class Executor:
                 self._launch(command)
             elif isinstance(command, c.LookUp):
                 self.on_look_up(command)
+            elif isinstance(command, c.CheckPlan):
+                self.on_check_plan(command)
             else:
                 self._message(command, committed)
 

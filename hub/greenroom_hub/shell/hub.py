@@ -15,7 +15,7 @@ from greenroom_core.facts import ExecutionEnded, ExecutionSubmitted, Fact, pack_
 from greenroom_core.values import pack
 from greenroom_hub.core import commands as c
 from greenroom_hub.core.events import Event, Moment, Tick
-from greenroom_hub.core.hub_facts import HubStarted, PoolDefined, pack_hub_fact
+from greenroom_hub.core.hub_facts import HUB_FACTS, pack_hub_fact
 from greenroom_hub.core.machine import Machine
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import Recorded, State, Turn
@@ -78,6 +78,8 @@ class Hub:
         self.on_ended: Callable[[str], None] = lambda execution: None
         """Called when the end of an execution is on disk."""
         self.on_look_again: Callable[[c.LookAgain], None] = lambda command: None
+        self.on_notify: Callable[[c.Notify], None] = lambda command: None
+        """Called when a webhook is to be told something."""
         self.on_broken: Callable[[str], None] = lambda why: None
 
     @property
@@ -150,7 +152,8 @@ class Hub:
     async def forget(self, programs: list[str]) -> None:
         """Forget programs that no execution refers to; only while the hub is quiet."""
         live = {run.execution.submitted.submission.program for run in self.state.runs.values()}
-        unused = [digest for digest in programs if digest not in live]
+        kept = live | self.state.catalog.programs()
+        unused = [digest for digest in programs if digest not in kept]
         self.archive.leaving.update(unused)
         for digest in unused:
             self.state.programs.pop(digest, None)
@@ -208,7 +211,7 @@ class Hub:
     def _carry_out(self, turn: Turn) -> None:
         self._executor.run(turn.do, self.committed)
         self._links.flush()
-        if turn.rows or turn.programs:
+        if turn.rows or turn.programs or turn.dropped:
             batch, facts = self._batch(turn)
             written = _Written(self.store.append(batch), self.state.position, turn.tell, facts)
             self._written.append(written)
@@ -226,7 +229,7 @@ class Hub:
         facts: dict[str, list[tuple[int, int, Fact]]] = {}
         for recorded in turn.rows:
             fact = recorded.fact
-            if isinstance(fact, (HubStarted, PoolDefined)):
+            if isinstance(fact, HUB_FACTS):
                 data = pack_hub_fact(fact)
             else:
                 data = pack_fact(fact)
@@ -238,7 +241,8 @@ class Hub:
             rows.append(Row(recorded.position, recorded.stream, recorded.seq, recorded.at_ms, kind, data))
         now = turn.rows[-1].at_ms if turn.rows else 0
         results = [CachedResult(k.key, k.execution, k.node, k.item, k.position, now) for k in turn.results]
-        return Batch(rows=rows, executions=projected, programs=turn.programs, results=results), facts
+        batch = Batch(rows, projected, turn.programs, results, dropped=turn.dropped)
+        return batch, facts
 
     # Commits ----------------------------------------------------------------------------------------------------------
 
@@ -274,6 +278,8 @@ class Hub:
                         future.set_result(None)
             elif isinstance(command, c.LookAgain):
                 self.on_look_again(command)
+            elif isinstance(command, c.Notify):
+                self.on_notify(command)
             elif isinstance(command, c.Welcome):
                 self._answer_hello(command)
             else:
