@@ -43,6 +43,9 @@ def main() -> None:
 @click.option("--state", type=click.Path(path_type=Path), required=True, help="Folder for log, blobs, token, sockets.")
 @click.option("--host", default=None, help="Where to listen; 127.0.0.1 unless told otherwise.")
 @click.option("--port", type=int, default=None, help="0 (the default) lets the system choose.")
+@click.option(
+    "--installed", is_flag=True, default=None, help="The system starts it: it does not end when nothing uses it."
+)
 @click.option("--local", is_flag=True, default=None, help="A person's own hub: cut requests to this machine.")
 @click.option("--owner", type=int, default=None, help="End when this process has ended, state and all.")
 @click.option("--capacity", default=None, help="cpu=8,mem=32Gi,gpu=1: what replicas may use together.")

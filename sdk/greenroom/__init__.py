@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from greenroom.mapping import map as map
     from greenroom.mapping import map_task as map_task
     from greenroom.nodes import create_node as create_node
+    from greenroom.notifications import Webhook as Webhook
     from greenroom.options import Cache as Cache
     from greenroom.options import Retry as Retry
     from greenroom.pods import PodTemplate as PodTemplate
@@ -95,6 +96,7 @@ _HOMES = {
     "launch_plan": "LaunchPlan",
     "mapping": "map map_task",
     "nodes": "create_node",
+    "notifications": "Webhook",
     "options": "Cache Retry",
     "pods": "PodTemplate",
     "promises": "Promise",
@@ -143,6 +145,7 @@ __all__ = [
     "Secret",
     "StructuredDataset",
     "Task",
+    "Webhook",
     "Workflow",
     "WorkflowFailurePolicy",
     "actor_cache",

@@ -235,7 +235,7 @@ def _settled(state: StateFolder) -> HubRecord | None:
 def _may_stay(record: HubRecord, state: StateFolder, say: Say) -> bool:
     """After an upgrade: an idle old hub is stopped, a busy one is used if it can be understood."""
     hub = _found(record, state)
-    live = [str(row["id"]) for row in _get(hub, "/api/executions?state=running&limit=100")["executions"]]
+    live = live_executions(hub)
     if not live:
         stop_hub(hub)
         say(f"the idle hub of version {record.version} was stopped; {VERSION} starts")
@@ -244,6 +244,11 @@ def _may_stay(record: HubRecord, state: StateFolder, say: Say) -> bool:
         say(f"the local hub is version {record.version} and busy; it is used as it is, and restarted once idle")
         return True
     raise WrongVersion(record.version, VERSION, live)
+
+
+def live_executions(hub: Hub) -> list[str]:
+    """Ids of executions that run on a hub."""
+    return [str(row["id"]) for row in _get(hub, "/api/executions?state=running&limit=100")["executions"]]
 
 
 def _get(hub: Hub, path: str) -> Any:

@@ -46,7 +46,11 @@ class ReferenceTask(Task[P, R]):
     def __init__(self, function: Callable[P, R], reference: ReferenceId) -> None:
         self.reference = reference
         super().__init__(function, Options(), name=reference.name, key=_key(reference))
+        self._stub = function
         self.function = _unresolved(reference)
+
+    def __reduce__(self) -> Any:
+        return (ReferenceTask, (self._stub, self.reference))
 
 
 class ReferencePlan(LaunchPlan):
@@ -57,6 +61,10 @@ class ReferencePlan(LaunchPlan):
     def __init__(self, function: Callable[..., Any], reference: ReferenceId) -> None:
         self.reference = reference
         super().__init__(_key(reference), _ReferredWorkflow(function, reference))
+        self._stub = function
+
+    def __reduce__(self) -> Any:
+        return (ReferencePlan, (self._stub, self.reference))
 
     @property
     def short_name(self) -> str:

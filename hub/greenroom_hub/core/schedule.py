@@ -23,7 +23,7 @@ from greenroom_core.entities import CatchUp, Schedule
 _COUNTED: Final = 1000
 """Times that were missed are counted up to here; that there were more of them is said so."""
 
-_LEAST_S: Final = 60
+_LEAST_S: Final = 1
 """Seconds between two runs at a fixed rate, at least."""
 
 _MOST_S: Final = 366 * 24 * 3600

@@ -111,8 +111,8 @@ def waits(state: State, execution: str) -> Iterator[dict[str, Any]]:
 def _asks(execution: str, node: NodeRun) -> str:
     """What somebody can do about a gate."""
     if node.spec.gate is GateKind.APPROVE:
-        return f"waits for approval: greenroom approve {execution}/{node.id}"
-    return f"waits for input: greenroom set-input {execution}/{node.id} VALUE"
+        return f"approval: greenroom approve {execution}/{node.id}"
+    return f"input: greenroom set-input {execution}/{node.id} VALUE"
 
 
 def _since(state: State, node: NodeRun) -> float:

@@ -73,7 +73,7 @@ def _run(line: RunLine, stdout: ResultFd) -> int:
     if line.ignored:
         say(f"{', '.join(dict.fromkeys(line.ignored))}: no effect here; every run is on the hub, and waited for")
     finding = None if helps or line.options.get("here") else _Finding(line.options.get("hub"))
-    entities = entities_in(_imported(file, alias="no_alias" not in line.options))
+    entities = entities_in(imported(file, alias="no_alias" not in line.options))
     if helps and not named:
         stdout.write(f"{text}\n" for text in file_help(entities, line.file))
         return SUCCEEDED
@@ -96,7 +96,7 @@ def _inputs(entity: Entity, words: list[str], line: RunLine) -> dict[str, Any]:
     return read_inputs(entity.name, entity.interface, words, files)
 
 
-def _imported(file: str, *, alias: bool) -> Any:
+def imported(file: str, *, alias: bool) -> Any:
     """The user's module; what it raises is shown as Python would show it, without a line of ours."""
     from greenroom.bundling import BundleError
     from greenroom.cli.entities import open_file

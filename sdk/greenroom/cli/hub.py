@@ -10,6 +10,7 @@ import click
 from greenroom import hubs
 from greenroom.cli.common import json_option, print_json, say
 from greenroom.cli.exits import HUB, Exit
+from greenroom.cli.install import install
 from greenroom.cli.invites import invite, invites, revoke
 from greenroom.cli.words import about, bytes_text
 from greenroom.link import Link
@@ -22,7 +23,7 @@ def hub() -> None:
     """Start, stop and look at the local hub."""
 
 
-for command in (invite, invites, revoke):
+for command in (install, invite, invites, revoke):
     hub.add_command(command)
 
 

@@ -29,6 +29,8 @@ HOMES: Final[Mapping[str, str]] = {
     "greenroom.conditions": "conditional",
     "greenroom.launch_plan": "LaunchPlan",
     "greenroom.schedules": "CronSchedule FixedRate",
+    "greenroom.notifications": "Email Slack PagerDuty Notification ConcurrencyPolicy ConcurrencyLimitBehavior "
+    "WorkflowExecutionPhase",
     "greenroom.reference": "reference_task reference_workflow reference_launch_plan",
     "greenroom.nodes": "create_node",
     "greenroom.gates": "approve sleep wait_for_input",

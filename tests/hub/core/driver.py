@@ -18,7 +18,7 @@ from greenroom_core.program import Environment, Program, Submission, Task, progr
 from greenroom_core.values import ValueFault, pack, pack_list
 from greenroom_hub.core import commands as c
 from greenroom_hub.core import events as e
-from greenroom_hub.core.hub_facts import HubStarted, PoolDefined, pack_hub_fact, unpack_hub_fact
+from greenroom_hub.core.hub_facts import HUB_FACTS, HUB_KINDS, pack_hub_fact, unpack_hub_fact
 from greenroom_hub.core.ledger import Capacity, Ledger
 from greenroom_hub.core.machine import Machine
 from greenroom_hub.core.recovery import begin, fold
@@ -141,7 +141,7 @@ class HubDriver:
     def _machine(self, epoch: int) -> Machine:
         position = self.log[-1][0] if self.log else 0
         state = State(self.settings, Ledger(self.capacity), self.rows, epoch, position)
-        state.earlier = self.ended.get
+        state.earlier, state.find_program = self.ended.get, self.programs.get
         self.rows.manifests = lambda name, node, output: self._found(state, name).results(node, output)
         return Machine(state)
 
@@ -164,6 +164,7 @@ class HubDriver:
         self.programs.update((digest, Program.unpack(packed)) for digest, packed in turn.programs)
         for recorded in turn.rows:
             self._write(recorded)
+        self.log = [row for row in self.log if row[1] not in turn.dropped]
         for command in turn.do:
             if isinstance(command, c.SendCalls):
                 items = list(command.items)
@@ -192,8 +193,7 @@ class HubDriver:
 
     def _write(self, recorded: Recorded) -> None:
         fact = recorded.fact
-        hub = isinstance(fact, (PoolDefined, HubStarted))
-        data = pack_hub_fact(fact) if hub else pack_fact(fact)
+        data = pack_hub_fact(fact) if isinstance(fact, HUB_FACTS) else pack_fact(fact)
         self.log.append((recorded.position, recorded.stream, recorded.seq, recorded.at_ms, int(fact.KIND), data))
 
     def later(self, seconds: float) -> Turn:
@@ -312,9 +312,10 @@ class HubDriver:
         return [recorded.fact for recorded in self._recorded()]
 
     def _recorded(self) -> list[Recorded]:
-        hub = (PoolDefined.KIND, HubStarted.KIND)
         return [
-            Recorded(position, stream, seq, at, unpack_hub_fact(kind, data) if kind in hub else unpack_fact(kind, data))
+            Recorded(
+                position, stream, seq, at, unpack_hub_fact(kind, data) if kind in HUB_KINDS else unpack_fact(kind, data)
+            )
             for position, stream, seq, at, kind, data in self.log
         ]
 

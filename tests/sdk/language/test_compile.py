@@ -19,7 +19,7 @@ from greenroom.definition_errors import BadArgument, MissingArgument, UnknownArg
 from greenroom.dynamic import dynamic
 from greenroom.eager import eager
 from greenroom.environment import ActorEnvironment
-from greenroom.errors import ReferenceUnresolved, TypeMismatch
+from greenroom.errors import TypeMismatch
 from greenroom.files import File
 from greenroom.launch_plan import LaunchPlan
 from greenroom.local import store
@@ -32,6 +32,7 @@ from greenroom.secrets import Secret
 from greenroom.task import Task, task
 from greenroom.types import codec_for
 from greenroom.workflow import workflow
+from greenroom_core.entities import Kind, Reference
 from greenroom_core.fragments import Fragment
 from greenroom_core.graph import NodeKind
 from greenroom_core.program import CachedResults, Mode, Program, program_digest
@@ -237,9 +238,9 @@ class TestProgram:
         with pytest.raises(BadArgument, match="is the function decorated"):
             compiled(plain)
 
-    def test_references_need_a_hub_that_knows_them(self):
+    def test_references_are_looked_up_by_the_hub(self):
         """
-        What was registered elsewhere cannot travel with a program.
+        What was registered elsewhere travels as its name, with the types that the stub says.
         """
 
         @reference_task(project="p", domain="d", name="far.away", version="1")
@@ -249,8 +250,12 @@ class TestProgram:
         def wf(n: int) -> int:
             return far(n=n)
 
-        with pytest.raises(ReferenceUnresolved, match=r"far\.away"):
-            compiled(wf)
+        program = compiled(wf).program
+
+        (node,), (plan,) = program.graph.nodes, program.plans.values()
+        assert (NodeKind.CHILD, Reference(Kind.TASK, "p", "far.away", "1")) == (node.kind, plan.reference)
+        assert ["int"] == [part["type"][0] for part in plan.interface["inputs"]]
+        assert not program.tasks
 
     def test_interfaces_describe_themselves(self):
         """

@@ -46,6 +46,7 @@ NAMES = sorted(
         "Secret",
         "StructuredDataset",
         "Task",
+        "Webhook",
         "Workflow",
         "WorkflowFailurePolicy",
         "actor_cache",
