@@ -50,12 +50,12 @@ class Gates:
 
     async def answer(self, request: web.Request) -> web.Response:
         """Answer a gate: JSON `{"approved": true}`, `{"value": HEX of an encoded value}` or `{"json": ...}`."""
-        row, name = find_row(self._store, request.match_info["id"]), request.match_info["node"]
         told = await read_json(request)
         approved, by = told.get("approved", True), told.get("by", "")
         if not isinstance(approved, bool) or not isinstance(by, str):
             raise ApiError("bad_request", "expected approved: true or false, by: text")
         value = _value(told)
+        row, name = find_row(self._store, request.match_info["id"]), request.match_info["node"]
         reply = await self._hub.ask(lambda number: GateAnswered(number, row.id, name, value, approved, by))
         if reply.error is not None:
             raise ApiError(reply.error.code, reply.error.message)
