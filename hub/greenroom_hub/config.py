@@ -94,6 +94,7 @@ class HubConfig(BaseSettings):
     max_body: int = Field(default=64 * 2**20, gt=0)
     """Bytes of the largest request; bigger values travel as blobs."""
     log_format: str = Field(default="console", pattern="^(console|json)$")
+    """`console` for people, `json` for what collects logs."""
 
     @property
     def launcher_names(self) -> tuple[str, ...]:
