@@ -21,13 +21,13 @@ test holds the two equal.
 
 ## Where things are looked for
 
-* `GREENROOM_HUB`: the hub that commands and `Client` talk to: a URL, a profile's name, `local` or `ephemeral`. `--hub` comes
-  first, then this, then the profile that `greenroom use` chose, then the local hub.
+* `GREENROOM_HUB`: the hub that commands and `Client` talk to: a URL, a profile's name, `local` or `ephemeral`. `--hub`
+  comes first, then this, then the profile that `greenroom use` chose, then the local hub.
 * `GREENROOM_TOKEN`: the token for a hub given by URL; else that of its profile (`greenroom login`).
-* `GREENROOM_STATE`: the state folder of the local hub; else below `XDG_STATE_HOME` or `~/.local/state`, one per host, never
-  on a network file system.
-* `GREENROOM_ALIAS`: `1`, as `greenroom run` and `greenroom exec` set it for child processes: `union` and `flytekit` mean
-  Greenroom there; `--no-alias` leaves it out.
+* `GREENROOM_STATE`: the state folder of the local hub; else below `XDG_STATE_HOME` or `~/.local/state`, one per
+  host, never on a network file system.
+* `GREENROOM_ALIAS`: `1`, as `greenroom run` and `greenroom exec` set it for child processes: `union` and `flytekit`
+  mean Greenroom there; `--no-alias` leaves it out.
 * `CI`: where it is set, a run without `--hub` starts a hub of its own that ends with it (`--hub ephemeral`).
 
 What is about one program stands in the program: `ActorEnvironment(...)`, `@task(...)`.
