@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMPS := .venv/stamps
 
-.PHONY: demo stop test check format images bench clean help
+.PHONY: demo stop test check format images bench bench-peers clean help
 
 help:
 	@echo "make demo    classify the files of this project's .venv on warm replicas (again: they are warm)"
@@ -11,7 +11,8 @@ help:
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, import contracts"
 	@echo "make images  the Docker images greenroom-replica and greenroom-hub, of this checkout"
-	@echo "make bench   workloads of bench/, one JSON line each"
+	@echo "make bench   workloads of bench/, ours and the installed peers in turns; table and plots of docs/performance.md"
+	@echo "make bench-peers   a virtual environment for each peer"
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"Greenroom needs Python 3.11 or newer; {sys.executable} is {v[0]}.{v[1]}. Try: make PYTHON=python3.12" if v < (3, 11) else 0)'
@@ -58,7 +59,10 @@ images: | $(BIN)/python
 	docker build --target hub --tag greenroom-hub .
 
 bench: $(STAMPS)/dev
-	$(BIN)/python -m bench
+	$(BIN)/python -m bench $(BENCH)
+
+bench-peers: $(STAMPS)/dev
+	$(BIN)/python -m bench.peers.install
 
 clean:
 	rm -rf .venv build dist wheels .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

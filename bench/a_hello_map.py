@@ -3,7 +3,7 @@
     python -m bench.a_hello_map --n 20000 --replicas 2
 
 Measured from the submission of the list to the list of results in the client's hands, as a `map` node of a workflow
-(`node_calls_s`); calls a second. Commits and frames are counted, since they decide it.
+(`node_calls_s`) and by `Client.map` (`map_calls_s`); calls a second. Commits and frames are counted, since they decide it.
 """
 
 from __future__ import annotations
@@ -28,17 +28,23 @@ def main() -> None:
         def node() -> Any:
             return client.run(hello.hello_map, ns=list(range(options.n))).result()
 
-        assert node() == expected
-        assert node() == expected
+        def mapped() -> Any:
+            return list(client.map(hello.hello, range(options.n)))
+
+        for _ in range(2):
+            assert node() == expected
+            assert mapped() == expected
         before, cpu, began = hub.about(), hub.cpu(), time.perf_counter()
         with hub.profiled(options.profile):
             runs = [harness.timed(node) for _ in range(options.repeat)]
         wall = time.perf_counter() - began
         after, spent = hub.about(), hub.cpu()
-        assert all(value == expected for _, value in runs)
+        streamed = [harness.timed(mapped) for _ in range(options.repeat)]
+        assert all(value == expected for _, value in [*runs, *streamed])
         calls = options.n * options.repeat
         figures = {
             "node_calls_s": harness.spread(options.n / seconds for seconds, _ in runs),
+            "map_calls_s": harness.spread(options.n / seconds for seconds, _ in streamed),
             "commits_per_1000": round((after["store"]["commits"] - before["store"]["commits"]) / calls * 1000, 2),
             "frames_per_1000": round(
                 sum(after["frames"][way] - before["frames"][way] for way in ("in", "out")) / calls * 1000, 2

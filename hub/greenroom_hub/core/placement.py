@@ -61,9 +61,10 @@ def schedule(state: State, pool: Pool, touched: Iterable[str]) -> None:
         return
     pool.sharing = 0
     names = dict.fromkeys((*touched, *pool.replicas)) if pool.slots > 1 else touched  # Idle is who holds nothing.
-    busy = [state.replicas[name] for name in names if name in state.replicas]
-    for replica in (*_idle(state, pool), *busy):
-        _fill(state, pool, replica, cold=False)
+    for name in dict.fromkeys((*reversed(pool.idle), *names)):  # The most recently used first: others may age out.
+        replica = state.replicas.get(name)
+        if replica is not None and pool.queue:
+            _fill(state, pool, replica, cold=False)
     if pool.queue and pool.lanes:
         for replica in sorted(_idle(state, pool), key=lambda one: one.evicts_ms):
             _fill(state, pool, replica, cold=True)
@@ -91,10 +92,12 @@ def _fill(state: State, pool: Pool, replica: Replica, cold: bool) -> None:
 def _choose(state: State, pool: Pool, replica: Replica, cold: bool) -> Choice | None:
     """The best that a replica can do now."""
     load = _load(state, pool, replica)
-    choice, over = None, []
+    choice, over, full = None, [], set[str]()
     for execution, name in islice(pool.sources(), _LOOKED_AT):
         run = state.runs.get(execution)
         node = run.execution.nodes[name] if run is not None else None
+        if node is not None and node.task is not None and node.task.name in full:
+            continue
         if run is None or node is None or node.items is None or node.ended or node.items.room <= 0:
             over.append((execution, name))
             continue
@@ -102,6 +105,10 @@ def _choose(state: State, pool: Pool, replica: Replica, cold: bool) -> Choice | 
             continue  # Its callers wait: what they wait for comes first.
         usage = run.usage.get(pool.key, ())
         if len(usage) >= run_limit(pool, run) and replica.id not in usage:
+            continue
+        assert node.task is not None
+        if _depth(state, replica, state.timing(pool.key, node.task.name), load) <= 0:
+            full.add(node.task.name)  # Whoever waits with it: the replica has enough for such calls.
             continue
         choice = _choose_of(state, pool, replica, run, node, load, cold)
         if choice is not None:
@@ -165,23 +172,31 @@ def _choose_of(
     return _cold_choice(state, pool, replica, run, node, lanes, timing) if replica.in_flight == 0 else None
 
 
-def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, timing: Timing, load: Load) -> int:
-    """Calls of a node to send to a replica now; 0 for none."""
-    assert node.items is not None
+def _depth(state: State, replica: Replica, timing: Timing, load: Load) -> int:
+    """Calls of a task to send to a replica, by what it has before it alone; none (0 or less) if that is enough."""
     width = max(1, replica.slots)
     if replica.once:
-        return min(1, node.items.room)
-    if timing.short:
+        return 1
+    if not timing.short:
+        return timing.beside(width) - load.calls
+    width -= load.taken
+    ahead = state.settings.ahead_us * width
+    if width <= 0 or load.shared_us * 2 > ahead:
+        return 0  # Topped up from half on: fewer, fuller frames.
+    return max(width, int((ahead - load.shared_us) / max(timing.mean_us, 1.0)))
+
+
+def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, timing: Timing, load: Load) -> int:
+    """Calls of a node to send to a replica now; 0 (or less) for none."""
+    assert node.items is not None
+    room, width = node.items.room, max(1, replica.slots)
+    allowed = _depth(state, replica, timing, load)
+    if replica.once:
+        return min(allowed, room)
+    if timing.short and allowed > 0:
         width -= load.taken
-        ahead = state.settings.ahead_us * width
-        if width <= 0 or load.shared_us * 2 > ahead:
-            return 0  # Topped up from half on: fewer, fuller frames.
         own = len(replica.held.get((run.id, node.id), ()))
-        ramp = min(replica.ramp.get((run.id, node.id), width), DEEPEST * width)
-        allowed = min(max(width, int((ahead - load.shared_us) / max(timing.mean_us, 1.0))), ramp - own)
-    else:
-        allowed = timing.beside(width) - load.calls
-    room = node.items.room
+        allowed = min(allowed, min(replica.ramp.get((run.id, node.id), width), DEEPEST * width) - own)
     if room >= allowed * len(pool.replicas):
         return allowed  # Enough for all: nobody needs to be counted.
     if not pool.sharing:
