@@ -3,7 +3,7 @@
     python -m bench.a_hello_map --n 20000 --replicas 2
 
 Measured from the submission of the list to the list of results in the client's hands, as a `map` node of a workflow
-(`node_calls_s`) and by `Client.map` (`map_calls_s`); calls a second. Commits and frames are counted, since they decide it.
+(`node_calls_s`) and by `Client.map` (`map_calls_s`); calls a second. Commits and frames are counted beside.
 """
 
 from __future__ import annotations
