@@ -88,15 +88,22 @@ class Brood:
         return child
 
     def reap(self) -> list[Ended]:
-        """Take the ends of all children that have ended; orphans' ends are taken and forgotten."""
+        """Take the ends of all children that have ended; orphans' ends are taken and forgotten.
+
+        A child that was stopped goes on: user code can stop itself, its parent, or any process of the same user, and
+        nobody else would let them go on.
+        """
         ended = []
         while True:
             try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
+                pid, status, usage = os.wait4(-1, os.WNOHANG | os.WUNTRACED)
             except ChildProcessError:
                 break
             if pid == 0:
                 break
+            if os.WIFSTOPPED(status):
+                system.let_go_on(pid, os.WSTOPSIG(status))
+                continue
             child = self._children.pop(pid, None)
             if child is not None:
                 rss = usage.ru_maxrss * (1024 if system.LINUX else 1)

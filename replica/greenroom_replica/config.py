@@ -42,8 +42,11 @@ class Timings:
     """A coroutine that holds its event loop for so long is named, with its stack."""
     recycle_after: float = 60.0
     """How long a replica past its limits waits for the hub to bring a replacement before it leaves by itself."""
-    spare_after: float = 300.0
-    """An unused spare runner is let go after so long."""
+    reset_patience: float = 5.0
+    """Clearing away after a call that takes longer (a pool of processes whose lock died with a worker) is ended, with
+    the runner; the call keeps its outcome."""
+    birth_patience: float = 2.0
+    """A template that has not forked a runner after so long is not asked again; another process does it."""
 
 
 @dataclass(frozen=True, slots=True)

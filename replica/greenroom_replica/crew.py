@@ -17,7 +17,7 @@ from greenroom_replica.asks import Asks
 from greenroom_replica.config import ReplicaConfig, Timings
 from greenroom_replica.core import talk
 from greenroom_replica.core.outcomes import Built, Part, build, by_node, failed, parts_of
-from greenroom_replica.core.page import Harvest
+from greenroom_replica.core.page import Garbled, Harvest
 from greenroom_replica.core.slots import Batch, Held, Pace, Queue
 from greenroom_replica.forks import Forks
 from greenroom_replica.handle import RunnerHandle
@@ -195,15 +195,26 @@ class Crew:
 
     def heard(self, handle: RunnerHandle) -> None:
         """A runner's socket has something."""
-        messages = handle.receive()
-        if messages is None:
-            return  # It has ended, as is told soon; or user code has closed its socket, and the page still speaks.
-        for message in messages:
-            if message is None:
-                self.harvest(handle)
-            else:
-                self._report(handle, message)
+        try:
+            messages = handle.receive()
+            if messages is None:
+                self._went_silent(handle)
+                return
+            for message in messages:
+                if message is None:
+                    self.harvest(handle)
+                else:
+                    self._report(handle, message)
+        except Garbled as fault:
+            self.roster.kill(handle, endings.broken(f"what its runner says cannot be read ({fault})"))
         self.dispatch()
+
+    def _went_silent(self, handle: RunnerHandle) -> None:
+        """It has ended, as is told soon; or user code has closed its socket, and the page still speaks."""
+        if len(handle.hand):
+            self.watch.wake()
+        else:
+            self.roster.kill(handle)
 
     def _report(self, handle: RunnerHandle, message: Any) -> None:
         match message:

@@ -6,9 +6,10 @@ import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 from greenroom_core.failure import Cause, Failure
+from greenroom_replica.brood import CRASHED
 from greenroom_replica.core import talk
 from greenroom_replica.core.ladder import Stopping, Why
-from greenroom_replica.core.page import BEGUN, CAPACITY, CURRENT, HEAD, PHASE, Harvest, Phase
+from greenroom_replica.core.page import BEGUN, CAPACITY, CURRENT, HEAD, PHASE, Harvest, Phase, phase_of
 from greenroom_replica.runner_failures import Paths, frames_of_dump
 
 if TYPE_CHECKING:
@@ -83,12 +84,14 @@ def ending(handle: RunnerHandle, reaped: talk.Reaped, watch: Watch) -> Ending:
     peak = max(handle.peak, reaped.max_rss)
     if watch.was_out_of_memory(handle):
         return Ending(out_of_memory(watch.memory_limit, peak), ran_us)
-    at = _AT.get(Phase(handle.words[PHASE]), "") if handle.words[CURRENT] else ""
+    at = _AT.get(phase_of(handle.words[PHASE]), "") if handle.words[CURRENT] else ""
     return Ending(_by_code(handle, reaped.code, at, peak), ran_us)
 
 
 def _by_code(handle: RunnerHandle, code: int, at: str, peak: int) -> Failure:
     traceback, where = frames_of_dump(handle.crash_dump(), Paths())
+    if code == CRASHED:
+        return broken(f"the runner itself failed{at}")
     if code >= 0:
         return Failure(
             Cause.EXIT,
@@ -150,6 +153,35 @@ def too_many_processes(limit: int, found: int) -> Failure:
         "TooManyProcesses",
         f"the call had {found} processes and threads; at most {limit} are allowed here",
         details={"limit": limit, "found": found},
+    )
+
+
+def broken(what: str) -> Failure:
+    """A runner that does not do its work any more."""
+    return Failure(
+        Cause.CRASH,
+        "RunnerBroken",
+        f"{what}; the call has changed what its process stands on: memory, descriptors, builtins, or functions of "
+        "libraries",
+    )
+
+
+def another_program() -> Failure:
+    """A call whose process has become another program."""
+    return Failure(
+        Cause.EXIT,
+        "ProcessReplaced",
+        "the process became another program (os.exec), which cannot give a result; start it by subprocess.run instead",
+    )
+
+
+def stuck_reset(seconds: float) -> Failure:
+    """A call after which clearing away does not end."""
+    return Failure(
+        Cause.CRASH,
+        "ResetStuck",
+        f"what the call had left behind was not cleared away within {seconds:g} s; its process was ended",
+        details={"seconds": seconds},
     )
 
 

@@ -73,6 +73,11 @@ class Forks:
             self._asked.add(tuple(libraries))
             self._ask(talk.Template(list(libraries), env), [])
 
+    def distrust(self, runner: int, libraries: Sequence[str]) -> None:
+        """Fork from here what a template was asked for and has not made: this runner, and those after it."""
+        self._from_template.discard(runner)
+        self._ready.discard(tuple(libraries))
+
     def _ask(self, message: talk.ZygoteMessage, fds: list[int]) -> bool:
         """Say something to the zygote; without it there are no templates, and everything still works."""
         if not self._has_zygote:

@@ -15,9 +15,23 @@ from greenroom_protocol.frames import Ask
 from greenroom_replica import system
 from greenroom_replica.core import talk
 from greenroom_replica.core.ladder import Stopping
-from greenroom_replica.core.page import CANCEL, CANCEL_WHY, CHILD, CURRENT, LIMIT, PHASE, SIZE, STARTED, Page, Phase
+from greenroom_replica.core.page import (
+    CANCEL,
+    CANCEL_WHY,
+    CHILD,
+    CURRENT,
+    LIMIT,
+    PHASE,
+    SIZE,
+    STARTED,
+    Garbled,
+    Page,
+    Phase,
+    phase_of,
+)
 from greenroom_replica.core.slots import Batch, Hand, Span
 from greenroom_replica.outputs import Outputs
+from greenroom_replica.runner_setup import PAGE_NAME
 
 
 class RunnerHandle:
@@ -68,6 +82,8 @@ class RunnerHandle:
         """Serials of running calls whose start was told to the hub."""
         self.blamed: set[int] = set()
         """Coroutines that were found to block their loop."""
+        self.resetting: tuple[int, float] | None = None
+        """The call after which the runner was last seen clearing away, and since when."""
         self.words_at_end = 0
         """What the runner was at when it died."""
         self.peak = 0
@@ -75,7 +91,7 @@ class RunnerHandle:
         self.sock, self._theirs = socket.socketpair()
         self.sock.setblocking(False)
         self._lifeline, self._their_lifeline = socket.socketpair()
-        self._page_fd = system.memory_file("page", SIZE)
+        self._page_fd = system.memory_file(PAGE_NAME, SIZE)
         self._map = mmap.mmap(self._page_fd, SIZE)
         self._view = memoryview(self._map)
         self.page = Page(self._view)
@@ -126,7 +142,11 @@ class RunnerHandle:
     # Words ----------------------------------------------------------------------------------------------------------
 
     def receive(self) -> list[Any] | None:
-        """What the runner has said; None once its end of the socket is closed."""
+        """What the runner has said; None once its end of the socket is closed.
+
+        Raises:
+            Garbled: It cannot be read; nothing more is heard of it.
+        """
         try:
             data = self.sock.recv(1 << 18)
         except BlockingIOError:
@@ -134,11 +154,18 @@ class RunnerHandle:
         except OSError:
             data = b""
         if not data:
-            self.is_deaf = True
-            if self._loop is not None:
-                self._loop.remove_reader(self.sock)
+            self._stop_listening()
             return None
-        return self._stream.feed(data)
+        try:
+            return self._stream.feed(data)
+        except Garbled:
+            self._stop_listening()
+            raise
+
+    def _stop_listening(self) -> None:
+        self.is_deaf = True
+        if self._loop is not None:
+            self._loop.remove_reader(self.sock)
 
     def tell(self, *orders: talk.Order) -> None:
         """Send orders, as the socket takes them."""
@@ -211,7 +238,7 @@ class RunnerHandle:
         serial, started, phase = words[CURRENT], words[STARTED], words[PHASE]
         if not serial or words[CURRENT] != serial or words[STARTED] != started:
             return None
-        return serial, max(0.0, (time.monotonic_ns() - started) / 1e9), Phase(phase)
+        return serial, max(0.0, (time.monotonic_ns() - started) / 1e9), phase_of(phase)
 
     def ask_to_stop(self, stopping: Stopping) -> None:
         """Tell the running call to stop."""

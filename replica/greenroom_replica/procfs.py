@@ -62,6 +62,27 @@ def is_zombie(pid: int) -> bool:
     return not fields or fields[0] in (b"Z", b"X")
 
 
+def is_stopped(pid: int) -> bool:
+    """Whether it was stopped by a signal."""
+    return _stat(pid)[:1] == [b"T"]
+
+
+def tracer(pid: int) -> int:
+    """Pid of who traces it; 0 if nobody does."""
+    found = [line for line in _read(f"/proc/{pid}/status").splitlines() if line.startswith(b"TracerPid:")]
+    return int(found[0].split()[1]) if found else 0
+
+
+def is_without(pid: int, name: str) -> bool:
+    """Whether it lives, and maps no file of this name."""
+    try:
+        with open(f"/proc/{pid}/maps") as file:
+            lines = file.readlines()
+    except OSError:
+        return False
+    return bool(lines) and not any(name in line for line in lines)
+
+
 def threads(pid: int) -> int:
     """How many threads it has; 0 if it has gone."""
     fields = _stat(pid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import time
@@ -13,7 +14,7 @@ from greenroom_replica import endings, procfs
 from greenroom_replica.core import talk
 from greenroom_replica.core.ladder import Why
 from greenroom_replica.core.outcomes import failed
-from greenroom_replica.core.page import CURRENT, PHASE, Phase
+from greenroom_replica.core.page import CURRENT, PHASE, Garbled, Phase
 from greenroom_replica.forks import Forks
 from greenroom_replica.handle import RunnerHandle
 from greenroom_replica.runner_setup import RunnerSettings
@@ -87,8 +88,16 @@ class Roster:
             return None
         handle.sent()
         handle.listen(self._crew.loop, self._crew.heard)
+        if handle.is_templated:
+            self._crew.loop.call_later(self._crew.timings.birth_patience, self._doubt, handle)
         self._handles[handle.number] = handle
         return handle
+
+    def _doubt(self, handle: RunnerHandle) -> None:
+        """Its template has had time enough to fork it."""
+        if handle in self and not handle.pid:
+            self._forks.distrust(handle.number, handle.libraries)
+            self._ended(handle, endings.unborn("its template does not answer"))
 
     def single(self, kind: str, bundle: str) -> RunnerHandle | None:
         """A runner for one call of a bundle: the spare one where it fits; None where there are too many."""
@@ -223,7 +232,8 @@ class Roster:
         crew, words = self._crew, handle.words
         serial = words[CURRENT]
         written = words[PHASE] == Phase.RESETTING and endings.is_written(handle, serial)
-        crew.harvest(handle, unpublished=written)
+        with contextlib.suppress(Garbled):
+            crew.harvest(handle, unpublished=written)
         last = endings.begun(handle, serial)
         for other in [other for other in handle.hand.open_serials() if other <= last]:
             self._charge(handle, other, ending, is_current=other == serial or serial == 0)

@@ -131,9 +131,11 @@ class Runner:
             if not call(serial, lane, inputs, item, attempt, serial == last):
                 self._skips = True  # It was taken back, and so is all that was sent before the word comes.
                 return
-            if calls.retire is not None:
+            if calls.retire is not None:  # What follows would see what this call has left: it runs elsewhere.
                 calls.say(talk.Retire(calls.retire))
                 calls.retire = None
+                self._skips = True
+                break
         if gone := self._workshop.gone():
             calls.say(talk.Entries([], gone))
 

@@ -19,6 +19,11 @@ from greenroom_replica.core.page import ERR_AT, ERR_SHIPPED, OUT_AT, OUT_SHIPPED
 AHEAD: Final = 16 * 1024 * 1024
 """Bytes that Python code may print before the supervisor has read them: memory, until then."""
 
+_UTF8: Final = "utf-8"
+_ESCAPED: Final = "backslashreplace"
+_NULL: Final = os.stat(os.devnull).st_rdev
+_seek: Final = os.lseek
+
 _PATIENCE: Final = 5.0
 """Seconds that a print waits for a supervisor that reads nothing at all; then it goes on."""
 
@@ -81,8 +86,10 @@ class Output:
             os.lseek(fd, START, os.SEEK_SET)
         os.dup2(out, 1)
         os.dup2(err, 2)
-        self.stdout = self._text(1, "<stdout>", lambda: words[OUT_SHIPPED])
-        self.stderr = self._text(2, "<stderr>", lambda: words[ERR_SHIPPED])
+        self._shipped = (lambda: words[OUT_SHIPPED], lambda: words[ERR_SHIPPED])
+        self.stdin = _read_nothing()
+        self.stdout = self._text(1)
+        self.stderr = self._text(2)
         self.out = self.err = START
         """Where the next call's output starts."""
         self._publish()
@@ -93,37 +100,47 @@ class Output:
 
     def install(self) -> None:
         """Make the streams Python's own."""
+        sys.stdin = sys.__stdin__ = self.stdin  # type: ignore[misc]
         sys.stdout = sys.__stdout__ = self.stdout  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = self.stderr  # type: ignore[misc]
 
     def route(self, sink: Callable[[int, int, int], None]) -> None:
         """Tell `sink` of every write by Python code: stream, start and end. For calls that print at the same time."""
         self._sink = sink
-        self._renew(0)
-        self._renew(1)
+        self._text(1, self.stdout)
+        self._text(2, self.stderr)
 
-    def _text(self, fd: int, name: str, shipped: Callable[[], int]) -> io.TextIOWrapper:
-        sink = self._sink
-        if sink is not None:
-            noting = _Noting(fd, shipped)
-            noting.name = name
-            noting.sink = lambda start, end: sink(fd, start, end)
-            unbuffered: Any = noting  # As `python -u` does it: what is buffered for two could not be told apart.
-            return io.TextIOWrapper(unbuffered, "utf-8", "backslashreplace", write_through=True)
-        raw = _Throttled(fd, shipped)
-        raw.name = name
-        buffered = io.BufferedWriter(raw, 8192)
-        return io.TextIOWrapper(buffered, "utf-8", "backslashreplace", line_buffering=True)
+    def _text(self, fd: int, old: io.TextIOWrapper | None = None) -> io.TextIOWrapper:
+        """A text stream on a descriptor; where there is one, that is begun anew, for everybody has its name."""
+        sink, raw = self._sink, (_Throttled if self._sink is None else _Noting)(fd, self._shipped[fd - 1])
+        raw.name = ("<stdout>", "<stderr>")[fd - 1]
+        binary: Any = raw  # As `python -u` does it: what is buffered for two could not be told apart.
+        if sink is None:
+            binary = io.BufferedWriter(raw, 8192)
+        elif isinstance(raw, _Noting):
+            raw.sink = lambda start, end: sink(fd, start, end)
+        stream = io.TextIOWrapper.__new__(io.TextIOWrapper) if old is None else old
+        io.TextIOWrapper.__init__(
+            stream, binary, _UTF8, _ESCAPED, line_buffering=sink is None, write_through=sink is not None
+        )
+        return stream
 
     def mark(self) -> tuple[int, int, int, int] | None:
         """End a call's output: where its stdout starts and ends, then its stderr; None for a silent call."""
         out, err = self.out, self.err
+        stdout, stderr = self.stdout, self.stderr
         try:
-            self.stdout.flush()
-            self.stderr.flush()
-            self.out = os.lseek(1, 0, os.SEEK_CUR)
-            self.err = os.lseek(2, 0, os.SEEK_CUR)
-            if self.out == out and self.err == err:
+            stdout.flush()
+            stderr.flush()
+            self.out = _seek(1, 0, 1)
+            self.err = _seek(2, 0, 1)
+            _seek(0, 0, 1)
+            if (
+                self.out == out
+                and self.err == err
+                and stdout.encoding == stderr.encoding == _UTF8
+                and not self.stdin.closed
+            ):
                 return None
         except (OSError, ValueError):  # Closed, the descriptor or the stream.
             pass
@@ -137,18 +154,15 @@ class Output:
         for place, (file, fd) in enumerate(zip(self._files, (1, 2), strict=True)):
             if not _same_file(file, fd):
                 os.dup2(file, fd)
-            if (self.stdout, self.stderr)[place].closed:
-                self._renew(place)
+            stream = (self.stdout, self.stderr)[place]
+            if not _is_as_made(stream, self._sink is None):
+                self._text(fd, stream)
+        if not _reads_nothing():
+            _open_nothing()
+        if self.stdin.closed:
+            io.TextIOWrapper.__init__(self.stdin, open(0, "rb", closefd=False), _UTF8)  # noqa: SIM115
         self.skip()
         return None if (self.out, self.err) == (out, err) else (out, self.out, err, self.err)
-
-    def _renew(self, place: int) -> None:
-        words = self._words
-        if place == 0:
-            self.stdout = self._text(1, "<stdout>", lambda: words[OUT_SHIPPED])
-        else:
-            self.stderr = self._text(2, "<stderr>", lambda: words[ERR_SHIPPED])
-        self.install()
 
     def flush(self) -> None:
         """Write what Python's streams hold back."""
@@ -166,6 +180,39 @@ class Output:
         self.out = os.lseek(self._files[0], 0, os.SEEK_CUR)
         self.err = os.lseek(self._files[1], 0, os.SEEK_CUR)
         self._publish()
+
+
+def _is_as_made(stream: io.TextIOWrapper, is_buffered: bool) -> bool:
+    try:
+        return (
+            not stream.closed
+            and stream.encoding == _UTF8
+            and stream.errors == _ESCAPED
+            and stream.line_buffering == is_buffered
+        )
+    except ValueError:  # Detached.
+        return False
+
+
+def _read_nothing() -> io.TextIOWrapper:
+    """Standard input: nobody could type there."""
+    _open_nothing()
+    stream = io.TextIOWrapper(open(0, "rb", closefd=False), _UTF8)  # noqa: SIM115
+    return stream
+
+
+def _open_nothing() -> None:
+    null = os.open(os.devnull, os.O_RDONLY)
+    if null != 0:
+        os.dup2(null, 0)
+        os.close(null)
+
+
+def _reads_nothing() -> bool:
+    try:
+        return os.fstat(0).st_rdev == _NULL
+    except OSError:
+        return False
 
 
 def _same_file(file: int, fd: int) -> bool:

@@ -23,6 +23,9 @@ from greenroom_replica.runner_output import Output
 NAMES: Final = ("sock", "lifeline", "page", "out", "err", "crash")
 """What the descriptors are that travel with a fork request, in order."""
 
+PAGE_NAME: Final = "greenroom-page"
+"""Name of the memory file behind a runner's page: a process that does not map it is no runner any more."""
+
 DUMP_SIGNAL: Final = signal.SIGUSR2
 """Has the runner write its stack, whatever it is doing."""
 
@@ -90,7 +93,6 @@ class Place:
         system.die_with_peer(lifeline)
         self.page = Page(memoryview(mmap.mmap(page, SIZE)))
         _signals()
-        _replace_stdin()
         self.output = Output(out, err, self.page.words)
         faulthandler.enable(file=crash, all_threads=False)
         faulthandler.register(DUMP_SIGNAL, file=crash, all_threads=False)
@@ -148,14 +150,6 @@ def _signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # As Python starts.
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
-
-
-def _replace_stdin() -> None:
-    null = os.open(os.devnull, os.O_RDONLY)
-    if null != 0:
-        os.dup2(null, 0)
-        os.close(null)
-    sys.stdin = sys.__stdin__ = open(0, encoding="utf-8", closefd=False)  # type: ignore[misc]  # noqa: SIM115
 
 
 def _fresh_main() -> None:

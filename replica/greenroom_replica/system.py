@@ -32,6 +32,24 @@ def be_first_to_go() -> None:
         file.write("500")
 
 
+def let_go_on(pid: int, signal_number: int) -> None:
+    """Have a stopped child go on: it has stopped itself, or has asked its parent to trace it, which nobody does here.
+
+    Args:
+        pid: The child, just told as stopped by `wait`.
+        signal_number: What stopped it. A traced one has not got it yet, and does now.
+    """
+    if LINUX:
+        delivered = 0 if signal_number in _STOPPING else signal_number
+        _libc.ptrace(_DETACH, pid, ctypes.c_void_p(0), ctypes.c_void_p(delivered))  # Fails where it is not traced.
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGCONT)
+
+
+_DETACH: Final = 17
+_STOPPING: Final = (signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGTRAP)
+
+
 def set_name(name: str) -> None:
     """The process's name in `ps` and `top`, at most 15 bytes."""
     if LINUX:

@@ -126,7 +126,7 @@ class Templates:
         for template in list(self._leaving):
             if not template.runners:
                 self._leaving.discard(template)
-                self._loop.brood.kill(template.pid, signal.SIGTERM)
+                self._loop.forget(template.sock)  # Its only way to be told: user code may signal its parent.
 
     def ended(self, ended: Ended) -> None:
         """A template's process has ended, or a runner whose template ended before it."""
@@ -281,7 +281,7 @@ class TemplateProcess:
         gc.collect()
         gc.disable()
         gc.freeze()
-        signal.signal(signal.SIGTERM, lambda *_: setattr(self._loop, "stopped", True))
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # It is the parent of many replicas' runners.
         self._sock.setblocking(False)
         self._loop.watch(self._sock, self._hear)
         self._loop.run(self._on_end, lambda: 60.0)

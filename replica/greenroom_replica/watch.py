@@ -9,13 +9,13 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from greenroom_protocol.frames import Started
-from greenroom_replica import endings, procfs
+from greenroom_replica import endings, procfs, system
 from greenroom_replica.cgroups import ControlGroup, group_name, own_oom_kills
 from greenroom_replica.core.ladder import Step, Stopping, Why
-from greenroom_replica.core.page import ASKED, CURRENT, HEAD, TAIL, Phase
+from greenroom_replica.core.page import ASKED, CURRENT, HEAD, TAIL, Garbled, Phase
 from greenroom_replica.core.slots import Held
 from greenroom_replica.runner_failures import Paths, frames_of_dump
-from greenroom_replica.runner_setup import DUMP_SIGNAL
+from greenroom_replica.runner_setup import DUMP_SIGNAL, PAGE_NAME
 
 if TYPE_CHECKING:
     from greenroom_replica.crew import Crew, Spec
@@ -73,14 +73,25 @@ class Watch:
 
     def _tick(self) -> None:
         self._timer = None
-        pauses = [self._look(handle) for handle in self._crew.roster if len(handle.hand)]
+        pauses = [self._look_safely(handle) for handle in self._crew.roster if len(handle.hand)]
         if pauses:
             self._wake_in(min(pauses))
 
     # One runner -----------------------------------------------------------------------------------------------------
 
+    def _look_safely(self, handle: RunnerHandle) -> float:
+        try:
+            return self._look(handle)
+        except Garbled as fault:
+            self._crew.roster.kill(handle, endings.broken(str(fault)))
+            return USUAL
+
     def _look(self, handle: RunnerHandle) -> float:
         """Do what is due for a busy runner; seconds until it wants to be looked at again."""
+        self._let_go_on(handle)
+        if handle.is_deaf and not handle.killed_for and procfs.is_without(handle.pid, PAGE_NAME):
+            self._crew.roster.kill(handle, endings.another_program())
+            return USUAL
         if handle.words[HEAD] != handle.words[TAIL]:
             self._crew.harvest(handle)  # An outcome waits behind a call that turned out to be long.
             self._crew.dispatch()
@@ -101,12 +112,33 @@ class Watch:
             return USUAL
         call, spec, timings = span.batch.held(span.position(serial)), span.batch.spec, self._crew.timings
         pause = min(self._tell_start(handle, serial, call, ran), self._time(handle, serial, spec, ran))
+        if phase is Phase.RESETTING:
+            self._end_stuck_reset(handle, serial)
         is_due = ran >= timings.output_after and handle.words[CURRENT] == serial
         if is_due and self._crew.shipping.live(handle, call, spec.secrets):
             pause = HURRY
         if phase is Phase.FORKED and ran > timings.fork_silent:
             self._crew.roster.kill_child(handle)  # It waits for a lock that nobody holds any more.
         return pause
+
+    def _let_go_on(self, handle: RunnerHandle) -> None:
+        """A forked child that has stopped itself goes on; the runner itself is seen to by its parent."""
+        child = handle.child
+        if child and procfs.is_stopped(child):
+            system.let_go_on(child, signal.SIGSTOP)
+        elif child and procfs.tracer(child) == handle.pid:
+            handle.killed_for = endings.broken("the call asked its parent to trace it, which nobody does")
+            self._crew.roster.kill_child(handle)
+
+    def _end_stuck_reset(self, handle: RunnerHandle, serial: int) -> None:
+        """Clearing away after a call does not end: the call has its outcome, and its runner goes."""
+        now, patience = time.monotonic(), self._crew.timings.reset_patience
+        if handle.resetting is None or handle.resetting[0] != serial:
+            handle.resetting = (serial, now)
+        elif now - handle.resetting[1] > patience and not handle.killed_for:
+            stuck = endings.stuck_reset(patience)
+            handle.note(serial, stuck.message)
+            self._crew.roster.kill(handle, stuck)
 
     def _look_at_coroutines(self, handle: RunnerHandle, running: tuple[int, float, Phase] | None) -> float:
         now, pause = time.monotonic(), USUAL

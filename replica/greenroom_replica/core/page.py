@@ -79,8 +79,17 @@ class Phase(IntEnum):
     """No call: entries are loaded by recipe."""
 
 
+def phase_of(word: int) -> Phase:
+    """Read a `PHASE` word. User code that writes past its memory may have been here: what is none counts as its own."""
+    return Phase(word) if 0 <= word <= Phase.LOADING else Phase.USER
+
+
 STOPPABLE: Final = frozenset({Phase.IMPORTING, Phase.INPUTS, Phase.USER})
 """Phases in which SIGTERM raises `CallCancelled`: elsewhere the call is as good as over."""
+
+
+class Garbled(Exception):
+    """What a runner wrote or said cannot be read: user code has changed what it stands on."""
 
 
 class Harvest(NamedTuple):
@@ -207,6 +216,8 @@ class Page:
         head, tail = words[HEAD] + unpublished, words[TAIL]
         if head == tail:
             return None
+        if not 0 < head - tail <= CAPACITY:
+            raise Garbled(f"its page tells of {head - tail} outcomes, of {CAPACITY} at most")
         serials = _column(self.serial, tail, head)
         places = _column(self.place, tail, head)
         sizes = _column(self.size, tail, head)

@@ -14,8 +14,14 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgpack
 
 from greenroom_protocol.frames import Attempts, Items
+from greenroom_replica.core.page import Garbled
 
 LENGTH: Final = struct.Struct("<I")
+LONGEST: Final = 2 << 30
+"""Bytes of a message: more than any value that travels here."""
+
+_packb, _unpackb = msgpack.packb, msgpack.unpackb  # User code may put something else in their place.
+
 KNOCK: Final = LENGTH.pack(0)
 """The runner's message without words: the page has something new."""
 
@@ -278,7 +284,7 @@ _NUMBERS: Final = {kind: number for number, kind in enumerate(_KINDS)}
 
 def pack(message: Order | Report | ZygoteMessage) -> bytes:
     """A message's body."""
-    body: bytes = msgpack.packb((_NUMBERS[type(message)], *message), unicode_errors="surrogatepass")
+    body: bytes = _packb((_NUMBERS[type(message)], *message), unicode_errors="surrogatepass")
     return body
 
 
@@ -289,9 +295,16 @@ def frame(message: Order | Report) -> bytes:
 
 
 def unpack(body: bytes | memoryview) -> Any:
-    """Read a message's body. Both ends are ours, of one version, in one process family: a fault is a bug."""
-    raw = msgpack.unpackb(body, strict_map_key=False, unicode_errors="surrogatepass")
-    return _KINDS[raw[0]]._make(raw[1:])
+    """Read a message's body. Both ends are ours, of one version, in one process family.
+
+    Raises:
+        Garbled: It cannot be read: a bug of ours, or user code has its hands in a runner's socket or libraries.
+    """
+    try:
+        raw = _unpackb(body, strict_map_key=False, unicode_errors="surrogatepass")
+        return _KINDS[raw[0]]._make(raw[1:])
+    except Exception as fault:
+        raise Garbled(f"a message of {len(body)} bytes: {type(fault).__name__}: {fault}") from fault
 
 
 class Stream:
@@ -310,6 +323,8 @@ class Stream:
         at = 0
         while len(buffer) - at >= 4:
             (size,) = LENGTH.unpack_from(buffer, at)
+            if size > LONGEST:
+                raise Garbled(f"a message of {size} bytes")
             if len(buffer) - at < 4 + size:
                 break
             messages.append(unpack(bytes(buffer[at + 4 : at + 4 + size])) if size else None)
