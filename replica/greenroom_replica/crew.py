@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
@@ -17,7 +18,7 @@ from greenroom_replica.asks import Asks
 from greenroom_replica.config import ReplicaConfig, Timings
 from greenroom_replica.core import talk
 from greenroom_replica.core.outcomes import Built, Part, build, by_node, failed, parts_of
-from greenroom_replica.core.page import Garbled, Harvest
+from greenroom_replica.core.page import Harvest
 from greenroom_replica.core.slots import Batch, Held, Pace, Queue
 from greenroom_replica.forks import Forks
 from greenroom_replica.handle import RunnerHandle
@@ -26,6 +27,8 @@ from greenroom_replica.shipping import Shipping
 from greenroom_replica.stops import Stops
 from greenroom_replica.warmth import Warmth
 from greenroom_replica.watch import Watch
+
+log = logging.getLogger("greenroom.replica")
 
 SMALLEST: Final = 16 << 20
 """Bytes without which a runner cannot even start: a memory limit below is an error, and no reason to start and kill."""
@@ -205,7 +208,8 @@ class Crew:
                     self.harvest(handle)
                 else:
                     self._report(handle, message)
-        except Garbled as fault:
+        except Exception as fault:  # A bug of ours, or the work of user code: either way it is this runner's alone.
+            log.warning("a runner's words cannot be read", extra={"why": repr(fault)}, exc_info=True)
             self.roster.kill(handle, endings.broken(f"what its runner says cannot be read ({fault})"))
         self.dispatch()
 

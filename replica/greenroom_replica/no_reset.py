@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import builtins
 import contextvars
 import os
 import random
+import signal
+import socket
 import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from operator import is_not
 from types import FunctionType, ModuleType
-from typing import Any
+from typing import Any, Final
 
 from greenroom_replica.reset import Owner, Report
+
+_STANDS_ON: Final = (builtins, os, time, socket, signal, threading)
 
 
 class NoReset:
     """The doors of `Reset`, with nothing behind them."""
 
     def __init__(self) -> None:
+        self._stands_on: list[tuple[dict[str, Any], dict[str, Any]]] = []
         self.reseed_after_fork()
 
     @contextmanager
@@ -42,7 +51,14 @@ class NoReset:
         """Set the call's variables, for good."""
         if environment:
             os.environ.update(environment)
+        self._stands_on = [(vars(module), dict(vars(module))) for module in _STANDS_ON]
         return contextvars.copy_context()
+
+    def steady(self) -> None:
+        """Put back what the outcome is written with: functions that the call has put something else in place of."""
+        for space, kept in self._stands_on:
+            if any(map(is_not, map(space.get, kept), kept.values())):
+                space.update(kept)
 
     def after(self) -> Report | None:
         """The process ends, and all that the call has left with it."""

@@ -14,7 +14,7 @@ from greenroom_replica import endings, procfs
 from greenroom_replica.core import talk
 from greenroom_replica.core.ladder import Why
 from greenroom_replica.core.outcomes import failed
-from greenroom_replica.core.page import CURRENT, PHASE, Garbled, Phase
+from greenroom_replica.core.page import CURRENT, PHASE, Phase
 from greenroom_replica.forks import Forks
 from greenroom_replica.handle import RunnerHandle
 from greenroom_replica.runner_setup import RunnerSettings
@@ -232,7 +232,7 @@ class Roster:
         crew, words = self._crew, handle.words
         serial = words[CURRENT]
         written = words[PHASE] == Phase.RESETTING and endings.is_written(handle, serial)
-        with contextlib.suppress(Garbled):
+        with contextlib.suppress(Exception):  # What was garbled before it died stays so.
             crew.harvest(handle, unpublished=written)
         last = endings.begun(handle, serial)
         for other in [other for other in handle.hand.open_serials() if other <= last]:

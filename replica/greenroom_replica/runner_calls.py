@@ -31,7 +31,9 @@ _IMPORTING, _INPUTS, _USER = int(Phase.IMPORTING), int(Phase.INPUTS), int(Phase.
 _ENCODING, _RESETTING = int(Phase.ENCODING), int(Phase.RESETTING)
 _AT_IMPORT, _AT_INPUT, _AT_USER, _AT_RESULT = Cause.INFRASTRUCTURE, Cause.INPUT, Cause.USER, Cause.RESULT
 
+_packb = msgpack.packb
 _monotonic = time.monotonic_ns
+_running_loop, _set_running_loop = asyncio._get_running_loop, asyncio._set_running_loop
 _getpid = os.getpid
 
 
@@ -144,6 +146,8 @@ class Calls:
             words[PHASE] = _ENCODING
             status, body = interrupted(lane.callee, stop, self.stopper.stopped(serial))
         duration = _monotonic() - begun
+        if _running_loop() is not None:
+            _set_running_loop(None)  # User code has set it by hand: nobody could run a loop here any more.
         if _getpid() != self.pid:
             self.output.leave()  # User code forked and came back here: that process is nobody's.
         if context._folder is not None:
@@ -179,6 +183,7 @@ class Calls:
                 result = inside.run(self._await, callee.fn, inputs)
             else:
                 result = inside.run(callee.fn, **inputs)
+            self.workshop.steady(callee)
             words[PHASE] = _ENCODING
             step = _AT_RESULT
             body = callee.encode(result)
@@ -186,6 +191,8 @@ class Calls:
             raise
         except BaseException as error:
             words[PHASE] = _ENCODING
+            if callee is not None:
+                self.workshop.steady(callee)
             return raised(callee, error, step, self.stopper.stopped(context._key))
         if callee.warnings:
             extras["warnings"], callee.warnings[:] = list(callee.warnings), ()
@@ -266,7 +273,7 @@ class Calls:
     def _write_extras(
         self, serial: int, started: int, took: int, status: int, body: bytes, extras: dict[str, Any], large: bool
     ) -> None:
-        packed: bytes = msgpack.packb(extras, unicode_errors="surrogatepass", default=repr)
+        packed: bytes = _packb(extras, unicode_errors="surrogatepass", default=repr)
         if large or len(packed) > LARGEST - len(body):
             self.say(talk.Large(serial, started, took, status, body, packed))
             return

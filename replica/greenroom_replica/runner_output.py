@@ -134,10 +134,10 @@ class Output:
             stderr.flush()
             self.out = _seek(1, 0, 1)
             self.err = _seek(2, 0, 1)
-            _seek(0, 0, 1)
             if (
                 self.out == out
                 and self.err == err
+                and not _seek(0, 1, 0)  # A place that every file can be set to, but not the null device.
                 and stdout.encoding == stderr.encoding == _UTF8
                 and not self.stdin.closed
             ):

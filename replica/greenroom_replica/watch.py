@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import time
@@ -20,6 +21,8 @@ from greenroom_replica.runner_setup import DUMP_SIGNAL, PAGE_NAME
 if TYPE_CHECKING:
     from greenroom_replica.crew import Crew, Spec
     from greenroom_replica.handle import RunnerHandle
+
+log = logging.getLogger("greenroom.replica")
 
 FIRST: Final = 0.05
 """Seconds after which a runner that was given something is looked at."""
@@ -82,7 +85,8 @@ class Watch:
     def _look_safely(self, handle: RunnerHandle) -> float:
         try:
             return self._look(handle)
-        except Garbled as fault:
+        except Exception as fault:  # One runner's page, whatever stands in it, is not to keep others unwatched.
+            log.warning("a runner cannot be looked at", extra={"why": repr(fault)}, exc_info=True)
             self._crew.roster.kill(handle, endings.broken(str(fault)))
             return USUAL
 
@@ -109,6 +113,8 @@ class Watch:
     def _look_at_call(self, handle: RunnerHandle, serial: int, ran: float, phase: Phase) -> float:
         span = handle.hand.span_of(serial)
         if span is None:
+            if serial >= handle.hand.next_serial:
+                raise Garbled(f"its page tells of a call {serial} that it was never given")
             return USUAL
         call, spec, timings = span.batch.held(span.position(serial)), span.batch.spec, self._crew.timings
         pause = min(self._tell_start(handle, serial, call, ran), self._time(handle, serial, spec, ran))

@@ -133,6 +133,10 @@ class Workshop(Protocol):
         """None of them runs any more: what they changed is undone. Otherwise like `end`."""
         ...
 
+    def steady(self, callee: Callee) -> None:
+        """The user's function has ended: what the runner itself stands on is put back before anything else is done."""
+        ...
+
     def end(self, callee: Callee, extras: dict[str, Any], took: int) -> str | None:
         """A call has ended after `took` ns: what it changed is undone. Notes what is worth telling in `extras`.
 

@@ -259,6 +259,11 @@ class RealWorkshop:
         self.call = inside.run(self._cache.begin_call, _address(context))
         return inside
 
+    def steady(self, callee: Callee) -> None:
+        """Put back what the runner itself stands on."""
+        if callee.definition.isolation != "none":
+            self._reset.steady()
+
     def _leave_cache(self) -> None:
         """The call uses no entry any more.
 

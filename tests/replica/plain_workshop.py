@@ -71,6 +71,8 @@ class PlainWorkshop:
         extras["settled"] = True
         return None
 
+    def steady(self, callee: Callee) -> None: ...
+
     def end(self, callee: Callee, extras: dict[str, Any], took: int) -> str | None:
         return None
 

@@ -13,6 +13,7 @@ from greenroom_replica.reset.rows.environ import Environ
 from greenroom_replica.reset.rows.interpreter import Builtins, Names, Switches
 from greenroom_replica.reset.rows.messages import Logging, Warnings
 from greenroom_replica.reset.rows.signals import Signals
+from greenroom_replica.reset.rows.standing import AuditHooks, Standing
 from greenroom_replica.reset.rows.surroundings import Decimal, Files, Limits, Locale
 from greenroom_replica.reset.streams import SEEDS
 from greenroom_replica.reset.tripwires import Tripwires
@@ -47,7 +48,7 @@ class Process:
                 self.decimal,
             ),
             *(Limits(self.tripwires), Signals(self.tripwires), self.warnings, Logging(), Faults(self.tripwires)),
-            *(self.loops, self.chance),
+            *(Standing(self.tripwires), AuditHooks(self.tripwires), self.loops, self.chance),
         ]
         self._by_name = {row.name: row for row in self.rows}
         self._asked: tuple[Row, ...] = (self.environ, self.switches, self.decimal, self.chance)

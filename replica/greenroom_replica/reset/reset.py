@@ -8,13 +8,16 @@ import sys
 from _thread import _count
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from gc import collect
 from operator import is_
 from time import perf_counter
 from types import FunctionType, ModuleType
 from typing import Any
 
 from greenroom_replica.reset.figures import Figures, count_descriptors
+from greenroom_replica.reset.ground import TOUCHES, Ground
 from greenroom_replica.reset.imports import ImportGuard
+from greenroom_replica.reset.libraries import Libraries
 from greenroom_replica.reset.opaque import sentences
 from greenroom_replica.reset.owners import Owner, list_folders, remove
 from greenroom_replica.reset.plan import Bundle
@@ -47,6 +50,7 @@ class Reset:
 
     def __init__(self, folders: Iterable[str] = ()) -> None:
         self._folders = tuple(folders)
+        self._ground = Ground(self._folders)
         self._territory = Territory()
         self._process = Process(self._territory)
         self._process.install()
@@ -57,6 +61,9 @@ class Reset:
         self._threads = Threads(self._territory, self._process.tripwires)
         self._children = Children()
         self._figures = Figures(self._territory)
+        self._libraries = Libraries(self._territory)
+        self._is_steady = True
+        self._steadied: list[str] = []
         self._pristine: Baseline = self._process.read()
         self._process.use(self._pristine)
         self._bundles: dict[str, Bundle] = {}
@@ -160,6 +167,7 @@ class Reset:
             self._bundle(bundle_id).adopt(name, space)
         self._threads.accept()
         self._children.accept()
+        self._libraries.accept()
         if not self._calling:
             self._take_context()
             for bundle_id in {bundle_id for bundle_id, _, _ in pending}:
@@ -193,17 +201,30 @@ class Reset:
             self._process.environ.lay(environment)
             self._rearm_rows([self._process.environ])
         self._calling = self._guard.on = self._exits.noting = True
+        self._is_steady = False
         self._started = perf_counter()
         return self._context.copy()
 
+    def steady(self) -> None:
+        """Put back, right after the user's function, what the runner itself stands on: builtins and libraries."""
+        self._is_steady = True
+        if not self._libraries.clean():
+            self._process.builtins.heal()  # First: what follows is written with these.
+            self._steadied = self._libraries.put_back()
+
     def after(self) -> Report | None:
         """Restore everything; None for a call that left nothing to tell."""
+        if not self._is_steady:
+            self.steady()
         self._guard.on = self._exits.noting = False
         taken = perf_counter() - self._started
         quick = mine = rows = False
         try:
+            if self._territory.finalizes:
+                collect(1)  # Now, not in the middle of the next call.
             if (
                 taken < LONG
+                and not self._steadied
                 and (quick := self._process.quick())
                 and (rows := self._rows.clean())  # Before the rest: where it is not, `len` may be any function.
                 and (mine := self._watch.clean())
@@ -212,6 +233,7 @@ class Reset:
                 and not self._exits.pending
                 and self._context_clean()
                 and (taken < SHORT or self._children.keeps_some or not self._children.any())
+                and (taken < TOUCHES or not self._ground.lost())
             ):
                 self._calling = False
                 self._calls += 1
@@ -249,6 +271,7 @@ class Reset:
     def _settle(self, taken: float, quick: bool, mine: bool) -> Report | None:
         """Do all that is not the hot path."""
         report = Report()
+        report.restored, self._steadied = self._steadied, []
         deep = taken >= LONG
         started = self._threads.row in self._tripped
         if deep or started or _count() != self._threads.expected or (taken >= SHORT and self._children.any()):
@@ -259,10 +282,14 @@ class Reset:
             quick = mine = False
         grown = self._figures.look(report, taken, self._owned_descriptors()) if deep else 0
         self._restore(report, taken if deep else 0.0, grown, quick, mine)
+        if taken >= TOUCHES and (lost := self._ground.lost()):
+            report.sentences.append(f"{lost}; this runner is replaced")
+            report.must_retire(lost)
         self._calling = False
         return report if report else None
 
     def _look_for_strays(self, report: Report, started: bool = True) -> None:
+        self._children.finish(report)
         threads = self._threads.sweep(report, started)
         if self._children.sweep(report) and threads:
             report.must_retire("threads and processes outlived their call, and may start each other again")
@@ -274,6 +301,8 @@ class Reset:
             if bundle is not None and not mine:
                 dirty = watch.dirty()
                 bundle.restore(dirty, report, taken, grown)
+                if self._territory.finalizes:  # What was dropped may have changed what was just put back.
+                    bundle.restore([node for node in dirty if node.changed()], report, 0.0, 0)
                 watch.rearm(dirty)
             rows = taken > 0 or not quick or not self._rows.clean()
             if rows:
@@ -365,6 +394,7 @@ class Reset:
         self._process.loops.kept += owner.loops
         self._threads.accept(owner.threads)
         self._children.accept(owner.children)
+        self._libraries.accept()
         environ.own(owner, variables, environ.raw())
         self._owners.append(owner)
 
@@ -433,6 +463,8 @@ class Reset:
         changes = ledger.changes(before, now)
         if library:
             self._pristine = merge_into(self._pristine, changes)
+        else:
+            self._libraries.accept()
         bundles = self._bundles.values() if library else [self._current] if self._current is not None else []
         for bundle in bundles:
             if bundle.baseline is not None:

@@ -19,6 +19,9 @@ from greenroom_replica.reset.usercode import Territory
 GRACE = 0.05
 """Seconds that a call's threads get to end after it."""
 
+MOST_KEPT = 64
+"""Threads of libraries that calls may leave behind, one after the other; then the runner is replaced."""
+
 _TERM_GRACE = 0.1
 """Seconds between SIGTERM and SIGKILL for a process that a call left behind."""
 
@@ -36,6 +39,7 @@ class Threads:
         tripwires.lay_all((_thread,), "start_new_thread start_new start_joinable_thread", self.row)
         self._known: set[int] = set()
         self._told: set[str] = set()
+        self._kept = 0
         self.expected = 0
         """How many threads there are when no call has left one; compared with `_thread._count` after every call."""
         self.accept()
@@ -81,6 +85,9 @@ class Threads:
             strays = self.alive() - self._known
         for ident in strays:
             self._tell(ident, report)
+        self._kept += len(strays)
+        if self._kept > MOST_KEPT:
+            report.must_retire(f"calls have left {self._kept} threads of libraries behind")
         if strays:
             report.leaks["threads"] = report.leaks.get("threads", 0) + len(strays)
         self._known |= strays
@@ -127,6 +134,7 @@ class Children:
 
     def __init__(self) -> None:
         self._known: set[int] = set()
+        self._finalizers: set[object] = set()
         self.accept()
 
     def any(self) -> bool:
@@ -149,6 +157,32 @@ class Children:
     def accept(self, pids: Iterable[int] | None = None) -> None:
         """Let these children live: an entry's, or the runner's own. None accepts all that there are."""
         self._known |= self.present() if pids is None else set(pids)
+        self._finalizers |= set(_finalizers())
+
+    def finish(self, report: Report) -> None:
+        """Close what the call left open of `multiprocessing`, as the end of a process does.
+
+        A pool whose workers are simply killed is closed later, by the garbage collector, and waits without end for a
+        lock that died with one of them.
+        """
+        registry = _finalizers()
+        left = [key for key in registry if key not in self._finalizers]
+        if not left:
+            return
+        before = self.present()
+        for key in sorted((key for key in left if key[0] is not None), reverse=True):
+            finalizer = registry.get(key)
+            try:
+                if finalizer is not None:
+                    finalizer()
+            except Exception:
+                continue  # What it would have ended is ended below.
+        self._finalizers &= set(registry)
+        if ended := len(before - self.present() - self._known):
+            report.leaks["processes"] = report.leaks.get("processes", 0) + ended
+            report.sentences.append(
+                f"the call left a pool or manager of multiprocessing open, closed now ({ended} processes); use `with`"
+            )
 
     def forget(self, pids: Iterable[int]) -> None:
         """No longer let these live."""
@@ -171,6 +205,12 @@ class Children:
             report.leaks["processes"] = report.leaks.get("processes", 0) + len(living)
         end(left, _TERM_GRACE)
         return len(living)
+
+
+def _finalizers() -> dict[Any, Any]:
+    """What `multiprocessing` would do at the end of this process, by priority and age."""
+    registry: dict[Any, Any] = getattr(sys.modules.get("multiprocessing.util"), "_finalizer_registry", {})
+    return registry
 
 
 def children_of(pid: int) -> set[int]:

@@ -26,8 +26,8 @@ class Tripwires:
             for name in names.split():
                 self.lay(module, name, row)
 
-    def lay(self, module: ModuleType, name: str, row: str) -> None:
-        """Note `row` whenever ``module.name`` is called; a function that this platform has not is skipped."""
+    def lay(self, module: ModuleType, name: str, row: str, also: Callable[[], None] | None = None) -> None:
+        """Note `row`, and call `also`, whenever ``module.name`` is called; what this platform has not is skipped."""
         original = vars(module).get(name)
         if original is None:
             return
@@ -36,6 +36,8 @@ class Tripwires:
 
         def noting(*args: Any, **named: Any) -> Any:
             tripped.add(row)
+            if also is not None:
+                also()
             return original(*args, **named)
 
         noting.__name__ = noting.__qualname__ = name

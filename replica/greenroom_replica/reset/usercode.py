@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import sys
-from types import FunctionType, MethodType
+from collections.abc import Iterator
+from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 _OURS = frozenset({"greenroom", "greenroom_core", "greenroom_protocol", "greenroom_replica"})
@@ -19,11 +20,14 @@ class Territory:
     def __init__(self) -> None:
         self.names: set[str] = set()
         self._spaces: dict[int, dict[str, Any]] = {}
+        self.finalizes = False
+        """Whether user code has finalizers, which change state after the calls that made their objects."""
 
     def add(self, name: str, space: dict[str, Any]) -> None:
         """Count a module's name and namespace as the user's."""
         self.names.add(name)
         self._spaces[id(space)] = space
+        self.finalizes = self.finalizes or _speaks_of_finalizers(space)
 
     def owns_space(self, space: object) -> bool:
         """Tell whether a frame's or a function's globals are the user's."""
@@ -60,6 +64,26 @@ class Territory:
                 return True
             frame = frame.f_back
         return False
+
+
+def _speaks_of_finalizers(space: dict[str, Any]) -> bool:
+    """Tell whether a module's source has a word of them; by its functions' names where there is no source."""
+    try:
+        with open(space["__file__"], "rb") as file:
+            text = file.read()
+    except (KeyError, TypeError, OSError):
+        text = " ".join(_names_in([value.__code__ for value in space.values() if type(value) is FunctionType])).encode()
+    return any(word in text for word in _FINALIZERS)
+
+
+def _names_in(codes: list[CodeType]) -> Iterator[str]:
+    while codes:
+        code = codes.pop()
+        yield from (*code.co_names, code.co_name)
+        codes += [value for value in code.co_consts if type(value) is CodeType]
+
+
+_FINALIZERS = (b"__del__", b"weakref", b"finalize")
 
 
 def is_ours(module: str) -> bool:

@@ -16,6 +16,9 @@ FLOW = """
 LISTS = [[n] for n in range({count})]
 DICTS = [{{n: n}} for n in range({count})]
 def task(): pass
+def slow():
+    import time
+    time.sleep(0.003)
 """
 
 
@@ -56,7 +59,7 @@ def test_a_clean_call_runs_few_lines_however_much_state_there_is(count: int, run
     """
     lines, _ = runner(cycle_lines, flow=FLOW.format(count=count))
 
-    assert lines <= 80
+    assert lines <= 90
 
 
 def test_a_dirty_call_pays_for_what_it_changed(runner: Runner) -> None:
@@ -93,6 +96,9 @@ def test_a_clean_call_leaves_no_memory_behind(runner: Runner) -> None:
         import gc
 
         for _ in range(300):
+            lab.call("task")
+        for _ in range(3):
+            lab.call("slow")  # As any call may become on a busy machine: what is made for it once is made before.
             lab.call("task")
         gc.collect()
         before = sys.getallocatedblocks()

@@ -5,10 +5,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.replica.reset import test_owned, test_process_state, test_random, test_strays, test_user_state
+from tests.replica.reset import (
+    test_libraries,
+    test_owned,
+    test_process_state,
+    test_random,
+    test_strays,
+    test_user_state,
+)
 
 PAGE = Path(__file__).parents[3] / "docs" / "isolation.md"
-MODULES = (test_owned, test_process_state, test_random, test_strays, test_user_state)
+MODULES = (test_libraries, test_owned, test_process_state, test_random, test_strays, test_user_state)
 
 
 def rows(state: str) -> set[str]:

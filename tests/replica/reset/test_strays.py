@@ -166,6 +166,35 @@ def test_threads_that_would_start_their_processes_again_retire_the_runner(runner
     assert {"threads": 1, "processes": 1} == told["leaks"]
 
 
+@pytest.mark.parametrize("kind", ["Pool(2)", "Manager()"])
+def test_pools_left_open_are_closed(kind: str, runner: Runner) -> None:
+    """
+    A pool or a manager that a call leaves in a global is closed as at the end of a process, and the runner goes on.
+    """
+    flow = f"""
+        import multiprocessing
+        P = None
+        def task():
+            global P
+            P = multiprocessing.get_context("fork").{kind}
+            return P.map(abs, [-1]) if hasattr(P, "map") else dict(P.dict(a=1))
+        def look(): return P
+    """
+
+    def scenario(lab: Lab) -> Any:
+        told = []
+        for _ in range(3):
+            lab.call("task")
+            told.append(lab.wire())
+        return told, lab.call("look")
+
+    told, left = runner(scenario, flow=flow)
+
+    assert left is None
+    assert not any("retire" in one for one in told), told
+    assert all("closed now" in one["sentences"][0] for one in told)
+
+
 def test_a_resource_tracker_is_left_alone(runner: Runner) -> None:
     """
     The process that the standard library keeps for its own needs is neither ended nor told.
@@ -230,12 +259,13 @@ def test_descriptors_of_short_calls_are_counted_too(runner: Runner) -> None:
 @pytest.mark.alone
 def test_patched_libraries_are_told(runner: Runner) -> None:
     """
-    A user's function in the place of a library's stays, since libraries are kept, and is told once, with both names.
+    A user's function deep in a library stays, since libraries are kept, and is told once, with both names.
 
     The look at all names of all libraries takes a hundredth of the calls' time, so that it may be told with a later call.
     """
     flow = (
-        "import json, time\ndef fake(*args): return 'fake'\ndef task():\n    json.dumps = fake\n    time.sleep(0.05)\n"
+        "import json.decoder, time\ndef fake(*args): return 'fake'\n"
+        "def task():\n    json.decoder.scanstring = fake\n    time.sleep(0.05)\n"
     )
 
     def scenario(lab: Lab) -> Any:
@@ -247,8 +277,60 @@ def test_patched_libraries_are_told(runner: Runner) -> None:
             left = min(left - 1, 3) if told else left - 1
         return told
 
-    sentence = "the call patched libraries, which stays for later calls: json.dumps (now flow.fake)"
+    sentence = "the call patched libraries, which stays for later calls: json.decoder.scanstring (now flow.fake)"
     assert [([sentence], {"patched": 1})] == runner(scenario, flow=flow)
+
+
+def test_threads_of_libraries_do_not_gather_without_end(runner: Runner) -> None:
+    """
+    Library threads that calls leave are kept, up to a number; then the runner is replaced.
+    """
+    flow = """
+        import threading, time
+        def task():
+            for _ in range(30): threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+    """
+
+    def scenario(lab: Lab) -> list[bool]:
+        told = []
+        for _ in range(3):
+            lab.call("task")
+            told.append("retire" in lab.wire())
+        return told
+
+    assert [False, False, True] == runner(scenario, flow=flow)
+
+
+@restores("user, groups, root folder", "audit hooks")
+@pytest.mark.parametrize(
+    ("does", "word"),
+    [
+        ("shutil.rmtree(os.getcwd())", "working folder was deleted"),
+        ("[os.dup(1) for _ in range(resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)]", "descriptors are open"),
+        ("resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300)); [os.dup(1) for _ in range(280)]", "RLIMIT_NOFILE"),
+        ("sys.addaudithook(print)", "audit hook"),
+        ("os.seteuid(65534) if not os.getuid() else sys.addaudithook(print)", ""),
+        ("os.setuid(65534) if not os.getuid() else sys.addaudithook(print)", ""),
+    ],
+)
+def test_what_a_call_takes_from_later_ones_for_good_retires_the_runner(does: str, word: str, runner: Runner) -> None:
+    """
+    A deleted working folder, used-up descriptors, another user, an audit hook: what cannot be put back costs the runner.
+    """
+    flow = f"import os, resource, shutil, sys, time\ndef task():\n    {does}\n    time.sleep(0.0001)\ndef who(): return os.geteuid()\n"
+
+    def scenario(lab: Lab) -> Any:
+        first = lab.call("who")
+        lab.call("task")
+        return lab.wire(), first, lab.call("who")
+
+    told, first, then = runner(scenario, flow=flow)
+
+    if "seteuid" in does:  # The one that can be.
+        assert (first, told["restored"]) == (then, ["user"]) or first
+    else:
+        assert word in str(told["sentences"]), told
+        assert told["retire"]
 
 
 def test_strays_alone_can_be_looked_for(runner: Runner) -> None:

@@ -329,6 +329,29 @@ def test_a_finalizer_that_changes_globals_is_undone_too(runner: Runner) -> None:
     assert runner(lambda lab: (lab.call("task"), lab.call("look"))[1], flow=flow) == []
 
 
+@pytest.mark.parametrize(
+    "kept", ["ALIVE.append(Noisy())", "n = Noisy(); n.me = n", "ALIVE.append(Noisy()); n = Noisy(); n.me = n"]
+)
+@pytest.mark.parametrize("does", ["ALIVE.append('gone')", "ALIVE.append(self)"])
+def test_finalizers_change_nothing_that_a_later_call_sees(does: str, kept: str, runner: Runner) -> None:
+    """
+    Neither what a finalizer does to the very list that is put back, nor what one does that waits in a cycle.
+    """
+    flow = f"""
+        import gc
+        ALIVE = []
+        class Noisy:
+            def __del__(self): {does}
+        def task():
+            {kept}
+        def look():
+            gc.collect()
+            return list(map(str, ALIVE))
+    """
+
+    assert runner(lambda lab: [(lab.call("task"), lab.call("look"))[1] for _ in range(3)], flow=flow) == [[]] * 3
+
+
 def test_an_orms_machinery_on_a_users_class_stays(runner: Runner) -> None:
     """
     A data descriptor that a library puts on a user's class in a call is the library's: its own state stays too.

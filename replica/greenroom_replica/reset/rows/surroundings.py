@@ -70,7 +70,7 @@ class Locale(Row):
 
 
 class Decimal(Row):
-    """The decimal context of the main thread, in place: programs keep a name for it."""
+    """The decimal context of the main thread, and those that new ones are copied from: in place, by their own names."""
 
     name = "decimal context"
 
@@ -78,30 +78,34 @@ class Decimal(Row):
         super().__init__()
         self.held: Any = None
 
-    def _context(self) -> Any:
+    def _contexts(self) -> dict[str, Any]:
         module = sys.modules.get("decimal")
-        return module.getcontext() if module is not None else None
+        if module is None:
+            return {}
+        shared = {f"decimal.{name}": vars(module).get(name) for name in _SHARED_CONTEXTS}
+        return {self.name: module.getcontext(), **{name: found for name, found in shared.items() if found is not None}}
 
     def read(self) -> Fields:
-        context = self._context()
-        if context is None:
-            return {}
-        traps = {signal: bool(on) for signal, on in context.traps.items()}
-        flags = {signal: bool(on) for signal, on in context.flags.items()}
-        plain = (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp)
-        return {"decimal context": plain, "decimal traps": traps, "flags": flags, "object": context}
+        fields: Fields = {}
+        for name, context in self._contexts().items():
+            plain = (context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp)
+            traps = {signal: bool(on) for signal, on in context.traps.items()}
+            flags = {signal: bool(on) for signal, on in context.flags.items()}
+            fields |= {name: plain, f"{name} traps": traps, f"{name} flags": flags, f"{name} object": context}
+        return fields
 
     def use(self, base: Fields) -> None:
         super().use(base)
-        self.held = base.get("object")
+        self.held = base.get(f"{self.name} object")
         self.current: Any = sys.modules["decimal"].getcontext if base else None
 
     def quick(self) -> bool:
         return self.held is None or self.current() is self.held
 
     def heads(self) -> list[Word]:
-        """See `Watched.heads`: the context keeps all that it is in itself."""
-        return object_heads(self.held)
+        """See `Watched.heads`: a context keeps all that it is in itself."""
+        heads = [object_heads(context) for name, context in self.base.items() if name.endswith(" object")]
+        return [head for found in heads for head in found] if all(heads) else []
 
     def body(self) -> None:
         """See `Watched.body`."""
@@ -116,21 +120,20 @@ class Decimal(Row):
         return self
 
     def differs(self) -> list[str]:
-        return [name for name in super().differs() if name != "flags"]  # Any rounding sets a flag.
+        return [name for name in super().differs() if not name.endswith(" flags")]  # Any rounding sets a flag.
 
     def write(self, base: Fields) -> None:
         self.use(base)
-        if not base:
-            return
-        context = self.held
-        context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp = base[
-            "decimal context"
-        ]
-        for signal, on in base["decimal traps"].items():
-            context.traps[signal] = on
-        for signal, on in base["flags"].items():
-            context.flags[signal] = on
-        sys.modules["decimal"].setcontext(context)
+        for name in [name for name in base if f"{name} object" in base]:
+            context = base[f"{name} object"]
+            context.prec, context.rounding, context.Emin, context.Emax, context.capitals, context.clamp = base[name]
+            context.traps.update(base[f"{name} traps"])
+            context.flags.update(base[f"{name} flags"])
+        if base:
+            sys.modules["decimal"].setcontext(self.held)
+
+
+_SHARED_CONTEXTS = ("DefaultContext", "BasicContext", "ExtendedContext")
 
 
 class Limits(Row):
