@@ -17,12 +17,15 @@ from typing import Any
 
 from greenroom_replica.reset.images import Word, dict_body, dict_heads
 from greenroom_replica.reset.rows.base import MISSING
+from greenroom_replica.reset.rows.interpreter import HOOKS, SYS_NAMES
 from greenroom_replica.reset.usercode import Territory, is_ours
 from greenroom_replica.reset.watch import Watch
 
 _KINDS = frozenset({FunctionType, BuiltinFunctionType, MethodType, type})
 _DEEPER = frozenset({"concurrent.futures", "http.client", "urllib.request"})
-_OWN_ROWS = frozenset({"__main__", "__mp_main__", "builtins", "sys"})
+_OWN_ROWS = frozenset({"__main__", "__mp_main__", "builtins"})
+_OWN_NAMES = {"sys": SYS_NAMES, **{module: frozenset(names) for module, names in HOOKS.items()}}
+"""Names that have rows of their own."""
 
 
 class _Space:
@@ -40,7 +43,8 @@ class _Space:
     def _wanted(self) -> dict[str, Any]:
         if self.name == "":
             return dict(self.space)
-        return {name: value for name, value in self.space.items() if type(value) in _KINDS}
+        other = _OWN_NAMES.get(self.name, ())
+        return {name: value for name, value in self.space.items() if type(value) in _KINDS and name not in other}
 
     def keep(self) -> None:
         """Take what is there now as what is right."""

@@ -27,6 +27,7 @@ CASES = [
     ("deleted", "del os.getpid, os.path.join", "callable(os.getpid), os.path.join('a', 'b')"),
     ("what the runner uses", "os.listdir = os.stat = time.time = fake; sys.modules['os'].lseek = None",
      "callable(os.lseek), os.stat('.').st_nlink > 0"),
+    ("of sys", "sys._getframe = sys.intern = None", "callable(sys._getframe), sys.intern('a')"),
     ("a module that is None", "sys.modules['json'] = None; sys.modules['nowhere'] = None",
      "__import__('json').dumps(3), 'nowhere' in sys.modules"),
     ("a module that is no module", "sys.modules['os'] = types.ModuleType('os')", "hasattr(__import__('os'), 'getpid')"),

@@ -7,6 +7,7 @@ import _thread
 import builtins
 import gc
 import sys
+import tempfile
 import threading
 from types import ModuleType
 from typing import Any
@@ -36,14 +37,15 @@ _SYS_NAMES = [
 ]
 _SYS_LISTS = ("path", "argv", "meta_path", "path_hooks")
 
-_HOOKS: dict[str, tuple[str, ...]] = {
+HOOKS: dict[str, tuple[str, ...]] = {
     "threading": ("excepthook", "_trace_hook", "_profile_hook"),
-    "tempfile": ("tempdir",),
+    tempfile.__name__: ("tempdir",),
     "logging": ("lastResort", "raiseExceptions", "_logRecordFactory", "_loggerClass"),
     "warnings": ("showwarning", "formatwarning", "_showwarnmsg_impl", "defaultaction", "onceregistry", "filters"),
 }
-"""Names in standard modules that are there to be set. What else of a library is patched is told, not undone: half of a
-``gevent.monkey.patch_all`` would be worse than all of it."""
+"""Names in standard modules that are there to be set, by bundle. What else is replaced `Libraries` sees."""
+
+SYS_NAMES = frozenset(_SYS_NAMES)
 
 
 class Names(Row):
@@ -58,7 +60,7 @@ class Names(Row):
 
     def read(self) -> Fields:
         fields: Fields = {f"sys.{name}": vars(sys).get(name, MISSING) for name in _SYS_NAMES}
-        for module_name, names in _HOOKS.items():
+        for module_name, names in HOOKS.items():
             module = sys.modules.get(module_name)
             if module is not None:
                 space = vars(module)
@@ -70,7 +72,7 @@ class Names(Row):
         return fields
 
     def spaces(self) -> list[dict[Any, Any] | list[Any]]:
-        modules = [sys, *(sys.modules[name] for name in _HOOKS if name in sys.modules)]
+        modules = [sys, *(sys.modules[name] for name in HOOKS if name in sys.modules)]
         lists = [value for name in _SYS_LISTS if type(value := vars(sys).get(name)) is list]
         return [*map(vars, modules), *lists, gc.callbacks]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import _locale
+import decimal  # Here and not when user code does: what it keeps must be known before any call.
 import locale
 import os
 import posix
 import resource
-import sys
 from typing import Any
 
 from greenroom_replica.reset.images import Word, object_heads
@@ -77,13 +77,11 @@ class Decimal(Row):
     def __init__(self) -> None:
         super().__init__()
         self.held: Any = None
+        self.current = decimal.getcontext
 
     def _contexts(self) -> dict[str, Any]:
-        module = sys.modules.get("decimal")
-        if module is None:
-            return {}
-        shared = {f"decimal.{name}": vars(module).get(name) for name in _SHARED_CONTEXTS}
-        return {self.name: module.getcontext(), **{name: found for name, found in shared.items() if found is not None}}
+        shared = {f"decimal.{name}": getattr(decimal, name) for name in _SHARED_CONTEXTS}
+        return {self.name: decimal.getcontext(), **shared}
 
     def read(self) -> Fields:
         fields: Fields = {}
@@ -97,7 +95,6 @@ class Decimal(Row):
     def use(self, base: Fields) -> None:
         super().use(base)
         self.held = base.get(f"{self.name} object")
-        self.current: Any = sys.modules["decimal"].getcontext if base else None
 
     def quick(self) -> bool:
         return self.held is None or self.current() is self.held
@@ -130,7 +127,7 @@ class Decimal(Row):
             context.traps.update(base[f"{name} traps"])
             context.flags.update(base[f"{name} flags"])
         if base:
-            sys.modules["decimal"].setcontext(self.held)
+            decimal.setcontext(self.held)
 
 
 _SHARED_CONTEXTS = ("DefaultContext", "BasicContext", "ExtendedContext")
