@@ -201,10 +201,14 @@ class Watch:
         """Nothing else ended the call. Its stack is asked for first: where it hangs is worth knowing."""
         if not handle.is_dying:
             handle.is_dying = True
+            before = len(handle.crash_dump())
             self._crew.roster.signal(handle, DUMP_SIGNAL)
-            self._crew.loop.call_later(0.05, self._kill_now, handle)
+            self._crew.loop.call_later(0.05, self._kill_now, handle, before)
 
-    def _kill_now(self, handle: RunnerHandle) -> None:
+    def _kill_now(self, handle: RunnerHandle, before: int, times: int = 10) -> None:
+        if times and handle in self._crew.roster and len(handle.crash_dump()) == before:
+            self._crew.loop.call_later(0.05, self._kill_now, handle, before, times - 1)
+            return  # It has not had its turn on the processor yet.
         handle.is_dying = False
         if handle in self._crew.roster and handle.stops:
             handle.killed_for = endings.stuck(handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import inspect
 import os
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,12 @@ from greenroom_protocol.calls import Definition
 from greenroom_replica.runner_failures import Paths
 from greenroom_replica.runner_setup import Place, RunnerSettings
 from greenroom_replica.workshop import Callee, NotReady
+
+HANG = False
+"""Set by a call after which clearing away shall not end."""
+
+RETIRE = ""
+"""Set by a call after which the runner shall take no more: why."""
 
 
 class PlainWorkshop:
@@ -74,7 +81,9 @@ class PlainWorkshop:
     def steady(self, callee: Callee) -> None: ...
 
     def end(self, callee: Callee, extras: dict[str, Any], took: int) -> str | None:
-        return None
+        if HANG:
+            time.sleep(300)
+        return RETIRE or None
 
     def telemetry(self) -> list[Mapping[str, Any]]:
         told, self._told = self._told, []

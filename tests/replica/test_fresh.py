@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 
 import pytest
@@ -119,3 +120,25 @@ async def test_libraries_are_there_already_from_the_second_call_on(rig: Rig, lib
 
     assert (first.status, first.value[0]) == (Status.SUCCEEDED, "False"), first.value
     assert last.value == ["True", first.value[1]]
+
+
+async def test_a_template_that_does_not_answer_is_passed_over(rig: Rig) -> None:
+    """
+    Where nobody forks from a template any more, runners are forked elsewhere after a patience, and no call is lost.
+    """
+    pytest.importorskip("numpy")
+    project = await started(rig, slots=2, timings={"birth_patience": 0.2})
+    project.write("flow.py", PROGRAM.format(library="numpy"))
+    definition = project.define("flow.py", "work", isolation="fresh")
+    async with asyncio.timeout(60):
+        while (await rig.hub.call(definition, 0, seconds=60)).value[0] == "False":
+            await asyncio.sleep(0.1)
+
+    os.kill(rig.zygote.pid, signal.SIGSTOP)
+    try:
+        outcomes = await rig.hub.map(definition, [0] * 4)
+    finally:
+        os.kill(rig.zygote.pid, signal.SIGCONT)
+
+    assert all(outcome.status == Status.SUCCEEDED for outcome in outcomes)
+    assert "False" in [outcome.value[0] for outcome in outcomes]

@@ -19,6 +19,9 @@ from greenroom_replica.reset.usercode import Territory
 GRACE = 0.05
 """Seconds that a call's threads get to end after it."""
 
+_FIRST_TURN = 0.02
+"""Seconds that a thread which was started past `threading` gets to appear."""
+
 MOST_KEPT = 64
 """Threads of libraries that calls may leave behind, one after the other; then the runner is replaced."""
 
@@ -73,7 +76,9 @@ class Threads:
             just_started: Whether threads may have been started that have not yet run for the first time.
         """
         if just_started:
-            time.sleep(0.002)
+            deadline = time.monotonic() + _FIRST_TURN
+            while _count() == self.expected and time.monotonic() < deadline:
+                time.sleep(0.002)
         if _count() == self.expected and self.alive() == self._known:
             return 0
         strays = self.alive() - self._known

@@ -52,6 +52,7 @@ def cycle_lines(lab: Lab) -> tuple[int, Any]:
     return lines_run(work), lab.reset._current is not None
 
 
+@pytest.mark.alone  # A call that is kept from the processor looks long, and long calls are looked at more closely.
 @pytest.mark.parametrize("count", [1, 2000])
 def test_a_clean_call_runs_few_lines_however_much_state_there_is(count: int, runner: Runner) -> None:
     """
@@ -62,6 +63,7 @@ def test_a_clean_call_runs_few_lines_however_much_state_there_is(count: int, run
     assert lines <= 90
 
 
+@pytest.mark.alone
 def test_a_dirty_call_pays_for_what_it_changed(runner: Runner) -> None:
     """
     One changed list among four thousand containers is found without asking the others.
