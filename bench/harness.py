@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -144,10 +145,15 @@ class Hub:
 def own_hub() -> Iterator[Hub]:
     """A hub for one workload."""
     hub = Hub()
+    signal.signal(signal.SIGTERM, _leave)  # Whoever stops a run early leaves no hub behind either.
     try:
         yield hub
     finally:
         hub.close()
+
+
+def _leave(*_: Any) -> None:
+    raise SystemExit("it was told to end")
 
 
 def cpu_of(pid: int) -> float:

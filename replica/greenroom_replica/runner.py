@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from greenroom import building
 from greenroom.context import Context, ExecutionId, ReplicaPlace, Surroundings, TaskId
 from greenroom_protocol.calls import Definition
 from greenroom_replica import procfs
@@ -267,6 +268,7 @@ class Runner:
 
 def main(wire: Mapping[str, Any], fds: list[int]) -> int:
     """Be a runner, in a process that was forked for it."""
+    building.compile_at_definition = False  # Its mistakes were said where it was submitted; a call needs no graphs.
     settings = RunnerSettings.from_wire(wire)
     place = Place(settings, fds)
     stopper = Stopper(place.page.words)
