@@ -162,7 +162,7 @@ class Service:
         registrar = Registrar(hub, archive, vault, doorway, checks)
         doorway.resolve, doorway.check_references = registrar.resolved, registrar.check_references
         entities = Entities(hub, registrar, archive)
-        api = Api(hub, store, logs, archive, doorway, feed, self.about, self.request_stop)
+        api = Api(hub, store, logs, archive, doorway, feed, self.about, self.used_url, self.request_stop)
         cleaning = Cleaning(hub, store, logs, folder, config.blob_spare_s)
         admin = Admin(
             state, auth.invites, lambda: self.public_url, lambda one: _revoked(links, one), launchers.logs, cleaning
@@ -227,6 +227,11 @@ class Service:
         fresh.replace(path)
 
     # Living ---------------------------------------------------------------------------------------------------------
+
+    def used_url(self) -> str:
+        """Where others reach this hub, said to who has just used it."""
+        self._last_use = time.monotonic()
+        return self.public_url
 
     def about(self) -> dict[str, Any]:
         """What `GET /api/hub` answers."""

@@ -44,10 +44,11 @@ class Api:
         doorway: Doorway,
         feed: LiveFeed,
         about: Callable[[], dict[str, Any]],
+        url: Callable[[], str],
         stop: Callable[[bool], None],
     ) -> None:
         self._hub, self._store, self._logs, self._archive = hub, store, logs, archive
-        self._doorway, self._feed, self._about, self._stop = doorway, feed, about, stop
+        self._doorway, self._feed, self._about, self._url, self._stop = doorway, feed, about, url, stop
 
     # Submitting -----------------------------------------------------------------------------------------------------
 
@@ -92,7 +93,7 @@ class Api:
         return web.json_response(self._taken(reply), status=201)
 
     def _page(self, execution: str) -> str:
-        return f"{self._about().get('url', '')}/e/{execution}"
+        return f"{self._url()}/e/{execution}"
 
     async def result(self, request: web.Request) -> web.Response:
         """How an execution ended, with its outputs; waits for it if asked."""

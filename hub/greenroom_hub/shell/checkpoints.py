@@ -17,6 +17,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._kept: set[str] = set(os.listdir(folder)) if folder.is_dir() else set()
+        """Executions that have files: nearly none has, and each of the others ends without a look at the disk."""
 
     def get(self, execution: str, node: str, item: int) -> bytes | None:
         """What a call has kept last; None for nothing."""
@@ -28,6 +30,7 @@ class Checkpoints:
     def put(self, execution: str, node: str, item: int, data: bytes) -> None:
         """Keep this for a call, on disk when this returns, in place of what was kept before."""
         place = self._place(execution, node, item)
+        self._kept.add(execution)
         place.parent.mkdir(0o700, parents=True, exist_ok=True)
         partial = place.with_suffix(".part")
         with partial.open("wb") as file:
@@ -38,7 +41,9 @@ class Checkpoints:
 
     def drop(self, execution: str) -> None:
         """An execution has ended: its calls go on no more."""
-        shutil.rmtree(self._folder / execution, ignore_errors=True)
+        if execution in self._kept:
+            self._kept.discard(execution)
+            shutil.rmtree(self._folder / execution, ignore_errors=True)
 
     def keep_only(self, executions: set[str]) -> None:
         """Drop what a hub that was killed has left of executions that have ended."""
