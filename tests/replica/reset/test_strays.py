@@ -96,8 +96,7 @@ def test_processes_left_behind_are_ended_and_told(runner: Runner) -> None:
             subprocess.Popen(["true"]).wait()
             pid = os.fork()
             if pid == 0: os._exit(0)
-            import time
-            time.sleep(0.05)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # It has ended, and nobody has reaped it.
     """
 
     def scenario(lab: Lab) -> Any:
