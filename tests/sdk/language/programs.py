@@ -180,6 +180,11 @@ def maps_default(n: int) -> list[int]:
 
 
 @workflow
+def maps_of_maps(n: int) -> list[int]:
+    return greenroom.map(tenfold)(n=greenroom.map(inc)(n=[n, n, n]))
+
+
+@workflow
 def maps_files(n: int) -> str:
     return reads(files=greenroom.map(writes)(n=[n, 4]))
 
@@ -310,6 +315,7 @@ CASES: dict[str, Any] = {
     "branch_fails": ValueError("too small"),
     "maps": [4, 5, 6],
     "maps_default": [13, 13],
+    "maps_of_maps": [40, 40, 40],
     "maps_files": "34",
     "maps_empty": [],
     "maps_tuples": ([3, 3], ["3", "3"]),
