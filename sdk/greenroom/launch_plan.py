@@ -10,6 +10,7 @@ from greenroom import building
 from greenroom.building import Builder, Draft
 from greenroom.calls import arguments, check, wires
 from greenroom.definition_errors import BadArgument, PlanExists, TaskArgumentRefused, UnknownArgument
+from greenroom.described import Described
 from greenroom.interfaces import output_types, tuple_name, with_defaults
 from greenroom.lines import caller, caller_module
 from greenroom.naming import find, place_of
@@ -36,7 +37,7 @@ _PROPERTIES: Final = (
 )
 
 
-class LaunchPlan:
+class LaunchPlan(Described):
     """A workflow with defaults and fixed inputs, perhaps with a schedule.
 
     Called while a workflow is being defined, it is a node that starts an execution of its own.

@@ -11,6 +11,7 @@ from greenroom import building
 from greenroom.building import Builder, Draft, Wire
 from greenroom.calls import arguments, wires
 from greenroom.definition_errors import BadArgument, UnknownArgument
+from greenroom.described import Described
 from greenroom.interfaces import mapped, output_types, tuple_name, with_defaults
 from greenroom.lines import caller
 from greenroom.promises import outputs_of
@@ -21,6 +22,7 @@ from greenroom_core.graph import NodeKind
 from greenroom_core.program import Mode
 
 if TYPE_CHECKING:
+    from greenroom.metadata import TaskMetadata
     from greenroom.types import Interface
 
 P = ParamSpec("P")
@@ -29,7 +31,7 @@ R = TypeVar("R")
 _TARGETS: Final = "a task, a workflow, a launch plan, or functools.partial of one"
 
 
-class MapTask(Generic[R]):
+class MapTask(Described, Generic[R]):
     """A task (or what else is called) that goes over lists.
 
     Attributes:
@@ -235,6 +237,7 @@ def map_task(
     *,
     bound_inputs: Mapping[str, object] | None = None,
     run_all_sub_nodes: bool = False,
+    metadata: TaskMetadata | None = None,
 ) -> MapTask[Any]:
     """A task that goes over lists; `map_task(t)(x=[1, 2])` calls `t(x=1)` and `t(x=2)`.
 
@@ -246,6 +249,7 @@ def map_task(
         bound_inputs: Inputs that are the same for all items, as in `partial`.
         run_all_sub_nodes: Items that cannot change the outcome any more are run all the same: refused, since items of a
             map that has failed are always ended.
+        metadata: Retries, timeout and caching of the items, where they differ from the task's.
 
     Raises:
         BadArgument: The target cannot be mapped, or a figure is out of bounds.
@@ -267,9 +271,10 @@ def map_task(
     for name in bound:
         if name not in target.interface.inputs:
             raise UnknownArgument(target.short_name, name, list(target.interface.inputs)).at(line)
-    return MapTask(
+    made = MapTask[Any](
         target, bound, concurrency=concurrency, min_successes=min_successes, min_success_ratio=min_success_ratio
     )
+    return made if metadata is None else made.with_overrides(**metadata.overrides())
 
 
 def map(

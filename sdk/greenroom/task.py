@@ -11,6 +11,7 @@ from greenroom import building, redefinition
 from greenroom.building import Builder, Draft
 from greenroom.calls import arguments, wires
 from greenroom.definition_errors import BadArgument, DefinitionError, WrongPlace
+from greenroom.described import Described
 from greenroom.environment import ActorEnvironment, Isolation
 from greenroom.interfaces import GraphInterface, interface_of, output_types, tuple_name
 from greenroom.lines import caller, defined
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from greenroom.accelerators import BaseAccelerator
+    from greenroom.metadata import TaskMetadata
     from greenroom.pods import PodTemplate
     from greenroom.resources import Resources
     from greenroom.secrets import Secret
@@ -34,7 +36,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Task(Generic[P, R]):
+class Task(Described, Generic[P, R]):
     """A user's function with what its decorator said.
 
     Called while a workflow (or the body of a dynamic task) is being defined, it becomes a node and gives promises.
@@ -102,6 +104,18 @@ class Task(Generic[P, R]):
     def module(self) -> str:
         """The module that the function is defined in."""
         return module_of(self.function)
+
+    @property
+    def task_function(self) -> Callable[P, R]:
+        """What was decorated."""
+        return self.function
+
+    @property
+    def metadata(self) -> TaskMetadata:
+        """What its decorator said of retries, timeout and caching, as programs for Flyte read it."""
+        from greenroom.metadata import TaskMetadata
+
+        return TaskMetadata.of(self.options)
 
     @property
     def mode(self) -> Mode:

@@ -13,6 +13,7 @@ from greenroom.building import Builder, Compiled, Draft, Wire
 from greenroom.calls import arguments, wire, wires
 from greenroom.conditions import Condition, close
 from greenroom.definition_errors import BadArgument, WrongOutputs, WrongPlace
+from greenroom.described import Described
 from greenroom.errors import GreenroomWarning
 from greenroom.interfaces import interface_of, output_types, tuple_name
 from greenroom.lines import caller, defined
@@ -45,7 +46,7 @@ class FailedNode:
     failed_node_id: str
 
 
-class WorkflowBase:
+class WorkflowBase(Described):
     """What can be called as a workflow, however its graph is made.
 
     Attributes:

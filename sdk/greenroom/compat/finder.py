@@ -15,6 +15,7 @@ from greenroom.compat.names import (
     EXACT,
     FORMATS,
     KNOWN,
+    MODULES,
     OTHERS,
     PASSED_ON,
     TOPS,
@@ -63,7 +64,10 @@ def served(module: str, name: str) -> Any:
     nothing = (module, name) in OTHERS or module.partition(".")[0] in ("flytekitplugins", "flyte")
     if name in PASSED_ON and not nothing:
         return importlib.import_module(PASSED_ON[name])
-    found = None if nothing else ours(EXACT.get((module, name), name))
+    if module in MODULES:
+        found = getattr(importlib.import_module(MODULES[module]), name, None)
+    else:
+        found = None if nothing else ours(EXACT.get((module, name), name))
     return stand_in(module, name, remedy_for(module, name)) if found is None else found
 
 

@@ -18,7 +18,18 @@ TOPS: Final = frozenset({"flytekit", "flytekitplugins", "union", "unionai"})
 
 HOMES: Final[Mapping[str, str]] = {
     "greenroom.compat.flyte": "task dynamic eager ActorEnvironment CachePolicy logger load_implicit_plugins",
-    "greenroom.compat.contexts": "FlyteContext FlyteContextManager timeit",
+    "greenroom.compat.contexts": "FlyteContext FlyteContextManager ExecutionState CompilationState timeit new_context",
+    "greenroom.compat.interfaces": "Interface transform_function_to_interface transform_variable_map transform_type "
+    "transform_interface_to_typed_interface transform_inputs_to_parameters transform_interface_to_list_interface "
+    "transform_types_to_list_of_type default_output_name output_name_generator extract_return_annotation",
+    "greenroom.compat.settings": "Image ImageConfig SerializationSettings FastSerializationSettings EntrypointSettings",
+    "greenroom.compat.engine": "TypeEngine TypeTransformer AsyncTypeTransformer SimpleTransformer DataclassTransformer "
+    "DictTransformer EnumTransformer ListTransformer UnionTransformer RestrictedTypeError RestrictedTypeTransformer",
+    "greenroom.compat.idl.types": "BlobType LiteralType StructuredDatasetType",
+    "greenroom.compat.idl.literals": "Blob BlobMetadata Literal Scalar",
+    "greenroom.compat.idl.identity": "Labels Annotations AuthRole SecurityContext Identifier "
+    "WorkflowExecutionIdentifier TaskExecutionIdentifier NodeExecutionIdentifier",
+    "greenroom.metadata": "TaskMetadata WorkflowMetadata WorkflowMetadataDefaults",
     "greenroom.task": "ActorTask Task DynamicTask",
     "greenroom.workflow": "workflow WorkflowBase Workflow WorkflowFailurePolicy FailedNode",
     "greenroom.imperative": "ImperativeWorkflow",
@@ -103,6 +114,17 @@ EXACT: Final[Mapping[tuple[str, str], str]] = {
 }
 """Names that mean something else in one module than elsewhere."""
 
+MODULES: Final[Mapping[str, str]] = {
+    "flytekit.models.types": "greenroom.compat.idl.types",
+    "flytekit.models.core.types": "greenroom.compat.idl.types",
+    "flytekit.models.annotation": "greenroom.compat.idl.types",
+    "flytekit.models.literals": "greenroom.compat.idl.literals",
+    "flytekit.models.interface": "greenroom.compat.idl.interface",
+    "flytekit.models.core.identifier": "greenroom.compat.idl.identity",
+    "flytekit.models.common": "greenroom.compat.idl.identity",
+}
+"""Modules of theirs whose every name is in one of ours, also where it means something else elsewhere."""
+
 PASSED_ON: Final[Mapping[str, str]] = {
     "directory": "flytekit.types.directory",
     "file": "flytekit.types.file",
@@ -111,7 +133,7 @@ PASSED_ON: Final[Mapping[str, str]] = {
 }
 """Modules that another module of theirs has as a name."""
 
-OTHERS: Final = frozenset({("flytekit.core.utils", "Directory"), ("flytekit.extend", "Image")})
+OTHERS: Final = frozenset({("flytekit.core.utils", "Directory")})
 """Names that mean something else in these modules than elsewhere: not served."""
 
 UNION: Final = (
@@ -152,17 +174,11 @@ REMEDIES: Final[Mapping[str, str]] = {
     "SensorEngine": "wait in a @task with a timeout, or look on a schedule",
     "BaseSensor": "wait in a @task with a timeout, or look on a schedule",
     "FileSensor": "wait in a @task with a timeout, or look on a schedule",
-    "new_context": "use greenroom.current_context() for what a call may know",
     "Artifact": "return the value as an output, and pass it on as an input",
-    "TypeEngine": "register a transformer with greenroom.types",
-    "TypeTransformer": "register a transformer with greenroom.types",
     "FlyteSchema": "annotate with StructuredDataset or the DataFrame's own class",
     "App": "serve models from an @actor_cache loader that starts the server and returns its handle",
     "Pod": "give the task or its ActorEnvironment pod_template=PodTemplate(pod_spec=...)",
     "PythonInstanceTask": _PLAIN,
-    "SerializationSettings": "none is needed: greenroom run bundles the program as it is",
-    "ImageConfig": "none is needed: name the image with container_image=",
-    "TaskMetadata": "give the task's decorator retries=, timeout= and cache= themselves",
     "PickleFile": "annotate with the object's own class; what has no type of its own travels pickled",
     "FlytePickle": "annotate with the object's own class; what has no type of its own travels pickled",
     "vscode": "use greenroom debug ID/NODE/ITEM, which runs a recorded call here under pdb",

@@ -20,6 +20,7 @@ from greenroom_core.values import NIL, Value, ValueFault, split
 
 if TYPE_CHECKING:
     from greenroom.blobs import BlobStore
+    from greenroom.compat.idl.types import LiteralType
 
 MISSING: Final = inspect.Parameter.empty
 """The default of an input that has none."""
@@ -41,6 +42,11 @@ class Input(NamedTuple):
         """Whether a call must give it."""
         return self.default is MISSING
 
+    @property
+    def type(self) -> LiteralType:
+        """Its type in Flyte's words."""
+        return _in_flytes_words(self.annotation)
+
 
 class Output(NamedTuple):
     """One of the values that a call gives."""
@@ -48,6 +54,17 @@ class Output(NamedTuple):
     name: str
     annotation: Any
     codec: Codec
+
+    @property
+    def type(self) -> LiteralType:
+        """Its type in Flyte's words."""
+        return _in_flytes_words(self.annotation)
+
+
+def _in_flytes_words(annotation: Any) -> LiteralType:
+    from greenroom.compat.engine import TypeEngine
+
+    return TypeEngine.to_literal_type(annotation)
 
 
 class Interface:
