@@ -255,6 +255,6 @@ def test_shims_for_what_programs_reach_for() -> None:
     assert (scope["three"], scope["file"].FlyteFile) == (3, File)
     assert scope["Workflow"].__name__ == "ImperativeWorkflow"
     with pytest.raises(
-        NotImplementedError, match=r"file_access\.put_data is not part of Greenroom: take files as File"
+        NotImplementedError, match=r"file_access\.get_filesystem is not part of Greenroom: take files as File"
     ):
-        access.put_data("a", "b")
+        access.get_filesystem("s3")

@@ -109,7 +109,7 @@ def test_they_survive_pickling(thing: Any) -> None:
         ("from flytekit.extras.tasks.shell import ShellTask\nShellTask(name='x')", "subprocess.run"),
         ("import union.app\nunion.app.App(name='x')", "actor_cache"),
         ("from flytekit.remote import FlyteRemote\nFlyteRemote.for_sandbox()", "greenroom.Client"),
-        ("from flytekit.models.literals import Literal\nLiteral(1)", "no Flyte IDL"),
+        ("from flytekit.models.presto import PrestoQuery\nPrestoQuery(1)", "no Flyte IDL"),
         ("from flytekitplugins.pod import Pod\nPod(pod_spec=1)", "pod_template=PodTemplate"),
         ("import flyte\nflyte.TaskEnvironment(name='x')", "Flyte 2"),
     ],

@@ -15,6 +15,8 @@ from greenroom.compat.idl.types import LiteralType
 from greenroom.errors import TypeMismatch
 from greenroom.types.codec import given, type_name
 
+T = typing.TypeVar("T")
+
 
 class BuiltinTransformer(TypeTransformer[Any]):
     """What Greenroom does with types of its own, as a transformer that can be asked."""
@@ -154,7 +156,7 @@ class EnumTransformer(BuiltinTransformer):
         return super().get_literal_type(t)
 
 
-class TypeEngine(typing.Generic[typing.TypeVar("T")]):
+class TypeEngine(typing.Generic[T]):
     """What every type is, and how its values travel."""
 
     _REGISTRY: ClassVar[dict[Any, TypeTransformer[Any]]] = {}

@@ -12,15 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from greenroom.compat.engine.base import TypeTransformer, waited
-from greenroom.compat.idl.literals import (
-    Blob,
-    Literal,
-    LiteralCollection,
-    LiteralMap,
-    Scalar,
-    Schema,
-    StructuredDataset,
-)
+from greenroom.compat.idl.literals import Literal, LiteralCollection, LiteralMap, Scalar
 from greenroom.directories import Directory
 from greenroom.files import File
 
@@ -76,6 +68,6 @@ def received(data: list[Any]) -> Literal:
         return Literal(map=LiteralMap({name: received(item) for name, item in parts[0].items()}))
     if kind == "at":
         name, part, content = parts
-        located: Blob | Schema | StructuredDataset = replace(pickle.loads(part), uri=content.download())
-        return Literal(scalar=Scalar(**{name: located}))
+        located: Any = {name: replace(pickle.loads(part), uri=content.download())}
+        return Literal(scalar=Scalar(**located))
     return Literal(scalar=pickle.loads(parts[0]))

@@ -174,7 +174,7 @@ def _pickle(ctx: Any, value: Any) -> Literal:
 
 def packed(value: Any) -> bytes:
     """The bytes of a record: MessagePack of its parts."""
-    return msgpack.packb(parts_of(value))
+    return bytes(msgpack.packb(parts_of(value)))
 
 
 def parts_of(value: Any) -> Any:
@@ -290,7 +290,8 @@ def _from_blob(ctx: Any, blob: idl.Blob, kind: Any) -> Any:
     if kind is os.PathLike or (isinstance(kind, type) and issubclass(kind, os.PathLike)):
         from greenroom.files import File
 
-        return File(blob.uri) if kind is os.PathLike else kind(blob.uri)
+        made: Any = File if kind is os.PathLike else kind
+        return made(blob.uri)
     return _refuse(type_name(kind), blob)
 
 
