@@ -147,7 +147,7 @@ class Crew:
             spec = spec_of(batch)
             if spec.side:
                 given = self._run_alone("side", spec)
-            elif spec.alone or self.config.slots > 1:
+            elif spec.alone or self.config.slots > 1 or batch.assign.context.get("alone"):
                 given = self.roster.busy() < self.config.slots and self._run_alone("fresh", spec)
             else:
                 given = self._feed_warm(spec)

@@ -26,7 +26,7 @@ from greenroom_core.mapping import Items, ItemState, all_succeeded, place_of
 from greenroom_core.noderun import Inputs, NodeRun, NodeState
 from greenroom_core.program import Environment, Mode, Plan, Program, Task
 from greenroom_core.refs import blob_ref
-from greenroom_core.retry import MAX_LOSSES
+from greenroom_core.retry import ENDS_PROCESS, MAX_LOSSES, quarantined
 from greenroom_core.values import Ext, Path, Value, ValueFault, access, ext, ext_code, pack, split, untag
 from greenroom_core.wire import WireFault
 from greenroom_protocol.calls import Outcomes, Status
@@ -225,16 +225,19 @@ class Execution:
         node = self.nodes[fact.node]
         items = node.items
         assert items is not None
+        reason = Failure.from_wire(fact.reason)
+        crashed = fact.charged and reason.cause in ENDS_PROCESS
         for position, (item, attempt) in enumerate(zip(fact.items, fact.attempts, strict=True)):
             if not items.runs(item, attempt):
                 continue
             trouble = items.troubled(item)
             trouble.losses += fact.charged
+            trouble.crashes += crashed
             if self.stopped(node) is not None:
                 items.end(item, ItemState.ABORTED, place_of(row, position))
             elif trouble.losses > MAX_LOSSES or items.exhausted(item):
                 items.end(item, ItemState.FAILED, place_of(row, position))
-                node.note_failure(item, Failure.from_wire(fact.reason))
+                node.note_failure(item, quarantined(reason, trouble.crashes))
             else:
                 items.again(item)
         self.started.append(node.id)

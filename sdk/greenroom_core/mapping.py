@@ -61,6 +61,8 @@ class Trouble:
     """Attempts that failed in the user's own code, or by its limits."""
     losses: int = 0
     """Attempts lost with a replica or a runner that count against the budget of losses."""
+    crashes: int = 0
+    """Those of them that ended their own process: a further attempt runs in a process for itself."""
 
 
 class Items:
@@ -323,6 +325,11 @@ class Items:
         elif state == DELAYED:
             self._aside.discard(item)
             self._due.pop(item, None)
+
+    def any_crashed(self, items: Iterable[int]) -> bool:
+        """Whether one of these has ended its process in an attempt before."""
+        trouble = self.trouble
+        return any(item in trouble and trouble[item].crashes for item in items)
 
     def troubled(self, item: int) -> Trouble:
         """The item's record of trouble, made on first need."""

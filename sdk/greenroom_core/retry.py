@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from greenroom_core.failure import RETRIED_BY_USER, Cause, Failure
 
@@ -11,6 +11,17 @@ _DOUBLINGS = 64  # Further ones leave any delay at its largest, and would leave 
 
 MAX_LOSSES = 3
 """Attempts that a call may lose to replicas that went away, beside its own retries."""
+
+ENDS_PROCESS = frozenset({Cause.CRASH, Cause.EXIT, Cause.MEMORY})
+"""Causes of losses that are the call's own doing."""
+
+
+def quarantined(reason: Failure, crashes: int) -> Failure:
+    """The failure of a call that has used up its losses: what ended its process the last time, and how often it did."""
+    if crashes < 2:
+        return reason
+    told = f"{reason.message}; it ended its process {crashes} times, and is not tried again"
+    return replace(reason, message=told, details={**reason.details, "crashes": crashes})
 
 
 @dataclass(frozen=True, slots=True)

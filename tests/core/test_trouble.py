@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from greenroom_core.facts import CallsLost, ExecutionEnded, NodeEnded, NodeStarted, Outcome
-from greenroom_core.failure import Cause
+from greenroom_core.failure import Cause, Failure
 from greenroom_core.graph import FailurePolicy, Node, NodeKind, Overrides
 from greenroom_core.program import Task
 from greenroom_core.retry import MAX_LOSSES, Retry
@@ -149,6 +149,25 @@ class TestLosses:
         play.loses("a", 0)
 
         assert (play.outcome, play.failure.cause) == (Outcome.FAILED, Cause.LOST)
+        play.replay()
+
+    def test_a_call_that_keeps_killing_its_process_is_quarantined(self):
+        """
+        Crashes of a call's own are counted: further attempts are known to need a process for themselves, and the
+        failure says how often it happened.
+        """
+        play = Play(mapped("m", given("xs")), given={"xs": [1, 2]})
+        crash = Failure(Cause.CRASH, "SIGSEGV", "the process was killed by SIGSEGV").to_wire()
+
+        for attempt in range(1, MAX_LOSSES + 2):
+            assert play.items("m").any_crashed([0, 1]) is (attempt > 1)
+            play.take("m")
+            play.when(CallsLost("m", (0,), (attempt,), "r", True, crash))
+
+        assert not play.items("m").any_crashed([1])
+        play.answer("m", [1], ["done"])
+        assert "ended its process 4 times, and is not tried again" in play.failure.message
+        assert play.failure.details["crashes"] == 4
         play.replay()
 
     def test_batch_mates_are_not_charged(self):

@@ -161,6 +161,7 @@ class FakeHub:
         node: str | None = None,
         first: int = 0,
         attempt: int = 1,
+        context: Mapping[str, Any] | None = None,
         **definition: Any,
     ) -> str:
         """Send a map of `fn` over `inputs`; the node's name."""
@@ -174,7 +175,7 @@ class FakeHub:
         if digest not in self.defined[replica]:
             self.defined[replica].add(digest)
             messages.append(frames.Define(digest, body))
-        context = {"name": execution, "project": "p"}
+        context = {"name": execution, "project": "p", **(context or {})}
         messages.append(
             frames.Assign(digest, execution, node, first, attempt, 0, ends.tobytes(), b"".join(payloads), context)
         )

@@ -13,7 +13,7 @@ from greenroom_core.failure import Cause
 from greenroom_protocol import frames
 from greenroom_protocol.calls import Status
 from tests.replica.conftest import Rig
-from tests.replica.test_hard_to_kill import fine, lost, works
+from tests.replica.test_hard_to_kill import fine, kill_itself, lost, works
 
 
 def stop_itself(n: int) -> int:
@@ -162,6 +162,26 @@ async def test_calls_behind_one_that_retires_its_runner_run_elsewhere(rig: Rig) 
     pids = [outcome.value for outcome in outcomes]
     assert set(pids[:51]).isdisjoint(pids[51:])
     assert len(set(pids)) == 2
+
+
+async def test_a_call_that_has_killed_its_process_gets_one_of_its_own(rig: Rig) -> None:
+    """
+    The further attempts of such a call leave the warm runner, and all that it holds, alone.
+    """
+    await rig.replica()
+    warm = (await rig.hub.call(whose, 0)).value
+
+    apart = (await rig.hub.call(whose, 0, attempt=2, context={"alone": True})).value
+    node = await rig.hub.assign(kill_itself, [0], attempt=3, context={"alone": True})
+    loss, _ = await lost(rig, node)
+
+    assert apart != warm
+    assert loss.charged
+    assert (await rig.hub.call(whose, 0)).value == warm
+
+
+def whose(n: int) -> int:
+    return os.getpid()
 
 
 async def test_a_call_that_patches_what_outcomes_are_written_with_fails_no_other(rig: Rig) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from greenroom_core import asking
 from greenroom_core.noderun import NodeRun
@@ -342,7 +342,9 @@ def _send(state: State, pool: Pool, replica: Replica, choice: Choice) -> bool:
     queueing.note(state, run, node.id)
     pool.note_idle(replica)
     pool.idle_since_ms = None
-    context = {"name": run.execution.program.entity, "project": run.execution.program.project}
+    context: dict[str, Any] = {"name": run.execution.program.entity, "project": run.execution.program.project}
+    if node.items.trouble and node.items.any_crashed(items):
+        context["alone"] = True  # One of them has killed its process: it is not to take what is warm along again.
     inputs, needs = node.inputs, run.needs.get(node.id, 0)
     together = items if isinstance(items, range) else list(items)
     state.do(
