@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from greenroom_hub.core.commands import StartReplica, StopReplica
-from greenroom_hub.core.events import Event, LaunchFailed
+from greenroom_hub.core.events import Event, LaunchFailed, ReplicaExited
 from greenroom_hub.core.ledger import Capacity
 
 
@@ -42,18 +42,20 @@ class ExternalLauncher:
         self._post(LaunchFailed(command.replica, command.generation, why, final=True))
 
     async def stop(self, command: StopReplica) -> None:
-        """Hang up; its process is not ours to end."""
+        """Hang up; its process is not ours to end. For the hub it has ended."""
         if self._joined.get(command.replica) == command.generation:
-            self._forget(command.replica)
+            self._forget(command.replica, "it was stopped")
             self._hang_up(command.replica, command.reason)
 
     async def adopt(self) -> list[tuple[str, int]]:
-        """Replicas that were joined when the earlier hub ended."""
+        """Replicas that were joined when the earlier hub ended: they are on their way back, or they have left."""
         try:
             told = json.loads(self._path.read_text())
             self._joined = {str(name): int(generation) for name, generation in told.items()}
         except (OSError, ValueError, AttributeError):
             self._joined = {}
+        for replica in self._joined:
+            self.left(replica)
         return list(self._joined.items())
 
     async def logs(self, replica: str, generation: int) -> str | None:
@@ -83,13 +85,17 @@ class ExternalLauncher:
     def left(self, replica: str) -> None:
         """A replica's connection has ended: it may come back within the grace."""
         if replica in self._joined and replica not in self._going:
-            loop = asyncio.get_running_loop()
-            self._going[replica] = loop.call_later(self._grace_s, self._forget, replica)
+            loop, why = asyncio.get_running_loop(), f"it was without a connection for {self._grace_s:g} s"
+            self._going[replica] = loop.call_later(self._grace_s, self._forget, replica, why)
 
-    def _forget(self, replica: str) -> None:
-        self._going.pop(replica, None)
-        if self._joined.pop(replica, None) is not None:
+    def _forget(self, replica: str, why: str) -> None:
+        timer = self._going.pop(replica, None)
+        if timer is not None:
+            timer.cancel()
+        generation = self._joined.pop(replica, None)
+        if generation is not None:
             self._write()
+            self._post(ReplicaExited(replica, generation, why))
 
     def _write(self) -> None:
         fresh = self._path.with_suffix(".new")

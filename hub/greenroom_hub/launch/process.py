@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import shutil
@@ -58,7 +59,7 @@ class ProcessLauncher:
         self._capacity = capacity
         self._mint = mint
         self._post = post
-        self._zygotes: dict[str, asyncio.Task[_Zygote]] = {}
+        self._zygotes: dict[str, asyncio.Future[_Zygote]] = {}
         self._homes: dict[tuple[str, int], _Zygote] = {}
         self._under_way: set[tuple[str, int]] = set()
         """Replicas whose zygote is still being started; who is to stop meanwhile is taken out."""
@@ -140,6 +141,7 @@ class ProcessLauncher:
                 task.cancel()
         for process in self._starting:
             process.kill()
+            process.wait()
         if not keep:
             shutil.rmtree(self._state / "scratch", ignore_errors=True)
 
@@ -185,10 +187,12 @@ class ProcessLauncher:
                 if asyncio.get_running_loop().time() > deadline:
                     self._starting.discard(process)
                     process.kill()
+                    process.wait()
                     raise LaunchError(interpreter.executable, f"it did not answer within {_CONNECT_S:g} s") from None
                 await asyncio.sleep(0.005)
             else:
                 self._starting.discard(process)
+                zygote.process = process
                 log.info("zygote started", python=interpreter.executable, pid=zygote.pid)
                 return zygote
 
@@ -231,6 +235,8 @@ class _Zygote:
         self.replicas: list[tuple[str, int, int]] = []
         self.pid = 0
         self.gone = False
+        self.process: subprocess.Popen[bytes] | None = None
+        """What this hub has started; None for one that it has adopted."""
         self._heard = heard
         self._talk = ZygoteTalk(ZYGOTE_KINDS)
         self._writer: asyncio.StreamWriter | None = None
@@ -258,12 +264,17 @@ class _Zygote:
         self._reading = asyncio.get_running_loop().create_task(self._read(reader), name=f"zygote {self.pid}")
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
-        while data := await reader.read(65536):
-            for message in self._talk.feed(data):
-                self._heard(self, message)
+        with contextlib.suppress(OSError):  # A reset is an end as well.
+            while data := await reader.read(65536):
+                for message in self._talk.feed(data):
+                    self._heard(self, message)
         self.gone = True
+        if self._writer is not None:
+            self._writer.close()
         if not self._leaving:
             self._heard(self, None)
+        if self.process is not None:
+            await asyncio.to_thread(self.process.wait)  # It closed its socket by ending: no zombie stays.
 
     def send(self, message: Any) -> None:
         """Say something to it."""
@@ -282,15 +293,20 @@ class _Zygote:
                 await asyncio.wait_for(asyncio.shield(self._reading), 10)
             except TimeoutError:
                 os.kill(self.pid, signal.SIGKILL)
+        elif self.process is not None and not self.gone:
+            self.process.returncode = 0  # It outlives this hub, on purpose: there is nothing to wait for.
         self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
         self._writer.close()
+        with contextlib.suppress(OSError):
+            await self._writer.wait_closed()
 
 
-def _ready(zygote: _Zygote) -> asyncio.Task[_Zygote]:
-    async def same() -> _Zygote:
-        return zygote
-
-    return asyncio.get_running_loop().create_task(same(), name=f"zygote {zygote.pid}")
+def _ready(zygote: _Zygote) -> asyncio.Future[_Zygote]:
+    """One that need not be waited for, not even for a turn of the loop: who stops at once finds it."""
+    found: asyncio.Future[_Zygote] = asyncio.get_running_loop().create_future()
+    found.set_result(zygote)
+    return found
 
 
 def this_interpreter() -> Interpreter:

@@ -45,13 +45,13 @@ def test_the_document_s_programs(hub: Containers, tmp_path: Path) -> None:
         [str(DOCUMENTS), "--hub", str(hub.person.record["url"])],
         capture_output=True, text=True, env=environment, timeout=300, check=False,
     )  # fmt: skip
-    warm = hub.person.warm("my-actor")
+    before = hub.all()
     hub.person.run(DOCUMENTS.parents[1] / "union_examples" / "caching_map_task.py", "run_inference")
 
     lines = [line for line in told.stdout.splitlines() if not line.startswith("SLOW")]  # Others may have the machine.
     assert [line for line in lines if not line.startswith("ok ")] == [], told.stdout
     assert len(lines) == 11
-    assert hub.person.warm("my-actor") == warm
+    assert set(hub.all()) <= set(before)  # Some leave meanwhile: their ttl_seconds=30 are over.
     assert hub.misses() == 0
 
 
