@@ -22,7 +22,7 @@ from greenroom_hub.core.events import Event, LaunchFailed, ReplicaExited
 from greenroom_hub.core.ledger import Capacity
 from greenroom_hub.launch.configuration import Handed, Mint, configuration
 from greenroom_hub.launch.sockets import socket_folder
-from greenroom_protocol.zygote import ZYGOTE_KINDS, Exit, Exited, Kill, Ready, Refused, Spawn, ZygoteTalk
+from greenroom_protocol.zygote import ZYGOTE_KINDS, Exit, Exited, Kill, Ready, Refused, Spawn, Spawned, ZygoteTalk
 
 log = structlog.get_logger("greenroom.launch")
 
@@ -127,9 +127,9 @@ class ProcessLauncher:
                 socket.unlink(missing_ok=True)  # Its process is gone.
                 continue
             self._zygotes[socket.stem] = _ready(zygote)
-            for replica, generation, _pid in zygote.replicas:
-                self._homes[replica, generation] = zygote
-                found.append((replica, generation))
+            for key in zygote.pids:
+                self._homes[key] = zygote
+                found.append(key)
         return found
 
     async def close(self, keep: bool) -> None:
@@ -202,14 +202,18 @@ class ProcessLauncher:
         return process
 
     def _heard(self, zygote: _Zygote, message: Any) -> None:
-        if isinstance(message, Exited):
+        if isinstance(message, Spawned):
+            zygote.pids[message.replica, message.generation] = message.pid
+        elif isinstance(message, Exited):
+            zygote.pids.pop((message.replica, message.generation), None)
             self._homes.pop((message.replica, message.generation), None)
             reason = _exit_words(message.code)
             self._post(ReplicaExited(message.replica, message.generation, reason))
         elif isinstance(message, Refused):
             self._homes.pop((message.replica, message.generation), None)
             self._post(LaunchFailed(message.replica, message.generation, message.reason))
-        elif message is None:  # The zygote itself is gone, and with it all that it forked.
+        elif message is None:  # The zygote itself is gone; nobody would hear of the ends of those that it forked.
+            zygote.end_orphans()
             for (replica, generation), home in list(self._homes.items()):
                 if home is zygote:
                     del self._homes[replica, generation]
@@ -232,7 +236,8 @@ class _Zygote:
 
     def __init__(self, socket: Path, heard: Callable[[_Zygote, Any], None]) -> None:
         self.socket = socket
-        self.replicas: list[tuple[str, int, int]] = []
+        self.pids: dict[tuple[str, int], int] = {}
+        """Supervisors that it has forked and that live, by replica and generation."""
         self.pid = 0
         self.gone = False
         self.process: subprocess.Popen[bytes] | None = None
@@ -257,7 +262,7 @@ class _Zygote:
             ready = pending[0] if pending else None
         assert isinstance(ready, Ready)
         self.pid = ready.pid
-        self.replicas = [(str(one[0]), int(one[1]), int(one[2])) for one in ready.replicas]
+        self.pids = {(str(one[0]), int(one[1])): int(one[2]) for one in ready.replicas}
         self._writer = writer
         for message in pending[1:]:
             self._heard(self, message)
@@ -275,6 +280,14 @@ class _Zygote:
             self._heard(self, None)
         if self.process is not None:
             await asyncio.to_thread(self.process.wait)  # It closed its socket by ending: no zombie stays.
+
+    def end_orphans(self) -> None:
+        """Kill the supervisors that it has left behind; their runners end with them."""
+        for pid in self.pids.values():
+            with contextlib.suppress(OSError):
+                if os.fsencode(self.socket) in Path(f"/proc/{pid}/cmdline").read_bytes():  # Its number may be another's.
+                    os.kill(pid, signal.SIGKILL)
+        self.pids.clear()
 
     def send(self, message: Any) -> None:
         """Say something to it."""
