@@ -285,7 +285,9 @@ class _Zygote:
         """Kill the supervisors that it has left behind; their runners end with them."""
         for pid in self.pids.values():
             with contextlib.suppress(OSError):
-                if os.fsencode(self.socket) in Path(f"/proc/{pid}/cmdline").read_bytes():  # Its number may be another's.
+                if (
+                    os.fsencode(self.socket) in Path(f"/proc/{pid}/cmdline").read_bytes()
+                ):  # Its number may be another's.
                     os.kill(pid, signal.SIGKILL)
         self.pids.clear()
 
