@@ -68,6 +68,8 @@ class ExternalLauncher:
         """Forget them, unless the next hub shall wait for them."""
         for timer in self._going.values():
             timer.cancel()
+        self._going.clear()
+        self._joined.clear()  # Links that break from now on are the next hub's to judge; the file stays for it.
         if not keep:
             self._path.unlink(missing_ok=True)
 
