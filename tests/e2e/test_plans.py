@@ -170,6 +170,54 @@ def test_a_schedule_survives_a_hub_that_is_killed_and_no_time_comes_twice(person
     assert f"cron {moment}" == person.greenroom("outputs", execution).value
 
 
+REMOTE = """
+import datetime as dt
+from flytekit.configuration import Config, ImageConfig, SerializationSettings
+from flytekit.exceptions.user import FlyteEntityNotExistException
+from flytekit.remote import FlyteRemote
+from union import UnionRemote
+import flow
+
+remote = FlyteRemote(config=Config.auto(), default_project="plans", default_domain="development")
+own = remote.execute(flow.add, inputs={"a": 1}, wait=True)
+assert (own.outputs["o0"], own.is_successful, own.closure.phase, own.error) == (6, True, 4, None)
+assert own.inputs["a"] == 1 and list(own.node_executions) == ["add"]
+known = remote.fetch_task(name="flow.add", version="v1")
+assert remote.execute(known, inputs={"a": 2, "b": 3}, wait=True).outputs["o0"] == 5
+remote.register_workflow(flow.wf, SerializationSettings(image_config=ImageConfig.auto()), version="v7")
+assert remote.fetch_launch_plan(name="flow.wf", version="v7").id.version == "v7"
+asked = remote.execute(flow.gated, inputs={"n": 3})
+while len(remote.list_signals(asked.id.name)) < 2:
+    pass
+remote.set_input("more", asked.id.name, 5)
+remote.approve("review", asked.id.name)
+assert remote.wait(asked, timeout=dt.timedelta(seconds=30)).outputs["o0"] == 13
+ended = remote.execute(flow.gated, inputs={"n": 3})
+remote.terminate(ended, "enough")
+assert (ended.wait().closure.phase, "enough" in ended.error.message) == (7, True)
+assert ended.id.name in [one.id.name for one in remote.recent_executions(limit=5)]
+begin = dt.datetime(2026, 1, 1, tzinfo=dt.timezone.utc)
+filled = remote.launch_backfill("plans", "", begin, begin + dt.timedelta(minutes=2), "minutely")
+assert [one.outputs["o0"][-14:-6] for one in filled] == ["00:01:00", "00:02:00"]
+try:
+    UnionRemote().fetch_task(name="flow.nope")
+except FlyteEntityNotExistException as fault:
+    assert "not registered here" in str(fault)
+print("done")
+"""
+
+
+def test_a_program_that_drives_flyte_drives_the_hub(person: Person) -> None:
+    """
+    Through the alias, the methods that users know: execute, wait, sync, terminate, fetch, register, gates, backfill.
+    """
+    person.write("drive.py", REMOTE)
+
+    done = person.greenroom("exec", "--", "python", "drive.py")
+
+    assert "done" == done.out.strip(), done.err
+
+
 MSGPACK = {"Content-Type": "application/msgpack"}
 TOLD = {"kind": "launch_plan", "name": "x", "version": "v1", "program": "0" * 32}
 DOORS = [

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -61,6 +61,12 @@ def next_times(schedule: Schedule, anchor_ms: int, after_ms: int, count: int = 1
         count: How many.
     """
     return list(islice(_times(schedule, anchor_ms, after_ms), count))
+
+
+def times_between(schedule: Schedule, anchor_ms: int, after_ms: int, until_ms: int, most: int) -> list[int]:
+    """Times after one moment and up to another, at most so many."""
+    every = takewhile(lambda due: due <= until_ms, _times(schedule, anchor_ms, after_ms))
+    return list(islice(every, most))
 
 
 def _times(schedule: Schedule, anchor_ms: int, after_ms: int) -> Iterator[int]:

@@ -115,6 +115,11 @@ class Api:
         }
         return web.Response(body=pack(told), content_type=_MSGPACK)
 
+    async def inputs(self, request: web.Request) -> web.Response:
+        """The inputs of an execution, msgpack: values by name."""
+        row = self._row(request)
+        return web.Response(body=pack(dict(self._execution(row.id).inputs)), content_type=_MSGPACK)
+
     async def cancel(self, request: web.Request) -> web.Response:
         """End an execution."""
         row = self._row(request)

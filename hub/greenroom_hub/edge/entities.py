@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from greenroom_hub.shell.hub import Hub
 from greenroom_hub.shell.registrar import Registrar
 
 _SHOWN_TIMES: Final = 3
+_MOST_TIMES: Final = 10_000
 _DIGEST: Final = re.compile(r"[0-9a-f]{32}")
 
 
@@ -121,6 +123,20 @@ class Entities:
         await self._hub.settled()
         version = self._find(request, Kind.LAUNCH_PLAN)
         return web.json_response(self._plan(version.project, version.registration.name))
+
+    async def times(self, request: web.Request) -> web.Response:
+        """Times of a plan's schedule after one moment and up to another: `?after=&until=`, seconds since the epoch."""
+        await self._hub.settled()
+        version, query = self._find(request, Kind.LAUNCH_PLAN), request.query
+        told = version.registration.schedule
+        if told is None:
+            raise ApiError("invalid", f"{version.reference} has no schedule")
+        after, until = (int(number_of(query.get(name, ""), name) * 1000) for name in ("after", "until"))
+        found = await asyncio.to_thread(schedule.times_between, told, 0, after, until, _MOST_TIMES + 1)
+        chosen = [moment / 1000 for moment in found]
+        if len(chosen) > _MOST_TIMES:
+            raise ApiError("invalid", f"more than {_MOST_TIMES} times lie between these: ask for less at once")
+        return web.json_response({"times": chosen, "kickoff": told.kickoff})
 
     async def activate(self, request: web.Request) -> web.Response:
         """Have a launch plan run by itself: JSON `{"version", "project", "by", "env"}`."""

@@ -42,6 +42,7 @@ HOMES: Final[Mapping[str, str]] = {
     "greenroom.schedules": "CronSchedule FixedRate",
     "greenroom.notifications": "Email Slack PagerDuty Notification ConcurrencyPolicy ConcurrencyLimitBehavior "
     "WorkflowExecutionPhase",
+    "greenroom.remote": "Remote Config PlatformConfig RemoteExecution",
     "greenroom.reference": "reference_task reference_workflow reference_launch_plan",
     "greenroom.nodes": "create_node",
     "greenroom.gates": "approve sleep wait_for_input",
@@ -59,7 +60,7 @@ HOMES: Final[Mapping[str, str]] = {
     "greenroom.definition_errors": "DefinitionError MissingReturn",
     "greenroom.errors": "GreenroomError Recoverable EagerException NotApproved TypeMismatch ValueProblem NoSuchPart "
     "AnnotationProblem BadText",
-    "greenroom.hub_errors": "HubError StillRunning Unreachable",
+    "greenroom.hub_errors": "HubError Refused StillRunning Unreachable",
 }
 """Modules of ours, and the names that they define; each module is imported when one of its names is asked for."""
 
@@ -75,6 +76,7 @@ RENAMED: Final[Mapping[str, str]] = {
     "array_node_map_task": "map_task",
     "FlyteError": "FailedNode",
     "FlyteRemote": "Remote",
+    "FlyteWorkflowExecution": "RemoteExecution",
     "UnionRemote": "Remote",
     # Errors: what is raised here where Flyte raises that, so that `except` clauses go on catching.
     "FlyteException": "GreenroomError",
@@ -93,6 +95,9 @@ RENAMED: Final[Mapping[str, str]] = {
     "FlyteInvalidInputException": "BadText",
     "FlyteDisapprovalException": "NotApproved",
     "FlyteTimeout": "StillRunning",
+    "FlyteEntityNotExistException": "Refused",
+    "FlyteEntityNotFoundException": "Refused",
+    "FlyteEntityAlreadyExistsException": "Refused",
     "FlyteSystemException": "HubError",
     "FlyteSystemUnavailableException": "Unreachable",
 }
