@@ -36,6 +36,7 @@ from greenroom_hub.edge.gates import Gates
 from greenroom_hub.edge.invites import Invite
 from greenroom_hub.edge.keepsakes import Keepsakes
 from greenroom_hub.edge.replicas import ReplicaLinks
+from greenroom_hub.edge.reports import Reports
 from greenroom_hub.launch.capacity import measure
 from greenroom_hub.launch.sockets import socket_folder
 from greenroom_hub.launchers import Launchers, Surroundings
@@ -171,7 +172,10 @@ class Service:
         checkpoints.keep_only(set(state.runs))
         hub.on_ended = checkpoints.drop
         keepsakes, names = Keepsakes(hub, store, archive, checkpoints), Names(config.host, config.host_names)
-        app = make_app(api, keepsakes, admin, entities, Gates(hub, store), blobs, links, auth, names, config.max_body)
+        reports = Reports(hub, store, archive, folder / "blobs")
+        app = make_app(
+            api, keepsakes, admin, entities, Gates(hub, store), reports, blobs, links, auth, names, config.max_body
+        )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2.0)
         return _Parts(store, logs, state, archive, hub, links, launchers, api, tasks, auth, cleaning, webhooks)
 

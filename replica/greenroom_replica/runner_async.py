@@ -7,7 +7,7 @@ import inspect
 import socket
 import time
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, Generator, Mapping
 from contextvars import Context as Variables
 from typing import TYPE_CHECKING, Any, Final
 
@@ -259,8 +259,11 @@ class Coroutines:
     async def _one(self, call: _Call, callee: Callee, context: Context) -> None:
         begun = time.monotonic_ns()
         extras: dict[str, Any] = {}
+        inputs: Mapping[str, Any] = {}
+        result: Any = None
         step = Cause.INFRASTRUCTURE
         try:
+            context.enable_deck = callee.reports
             self._calls.workshop.join(callee, context)
             step = Cause.INPUT
             inputs = callee.decode(call.payload)
@@ -278,6 +281,8 @@ class Coroutines:
             status, body = raised(callee, error, step, call.why or self._calls.stopper.stopped(call.serial))
         if callee.warnings:
             extras["warnings"], callee.warnings[:] = list(callee.warnings), ()
+        if callee.reports or context._decks is not None:
+            callee.report(context, inputs, result, bool(status), extras)
         context.close()
         if len(self._running) == 1:
             await self._settle(callee, extras)

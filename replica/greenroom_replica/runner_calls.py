@@ -167,10 +167,12 @@ class Calls:
             CallCancelled: It was interrupted between two lines of ours.
         """
         words, callee = self.words, lane.callee
+        inputs: Mapping[str, Any] = {}
         step = _AT_IMPORT
         try:
             if callee is None:
                 callee = self.prepare(lane)
+            context.enable_deck = callee.reports
             inside = self.workshop.begin(callee, context)
             inside.run(set_current, context)
             step = _AT_INPUT
@@ -193,9 +195,13 @@ class Calls:
             words[PHASE] = _ENCODING
             if callee is not None:
                 self.workshop.steady(callee)
+            if callee is not None and (callee.reports or context._decks is not None):
+                callee.report(context, inputs, None, True, extras)
             return raised(callee, error, step, self.stopper.stopped(context._key))
         if callee.warnings:
             extras["warnings"], callee.warnings[:] = list(callee.warnings), ()
+        if callee.reports or context._decks is not None:
+            callee.report(context, inputs, result, False, extras)
         if words[CANCEL] == context._key and (why := self.stopper.stopped(context._key)) is not None:
             return interrupted(callee, None, why)
         return 0, body

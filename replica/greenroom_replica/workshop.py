@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from greenroom.context import Context
 from greenroom_core.failure import Cause
 from greenroom_protocol.calls import Definition
+from greenroom_replica.reports import Reporter
 from greenroom_replica.runner_failures import Paths
 
 
@@ -45,6 +46,8 @@ class Callee:
         "fn",
         "is_async",
         "paths",
+        "reporter",
+        "reports",
         "usual",
         "warnings",
     )
@@ -74,8 +77,19 @@ class Callee:
         self.paths = paths
         self.bundle = bundle
         """What the workshop knows the definition's code by."""
+        self.reporter: Reporter | None = None
+        """Keeps the reports of its calls; None where none can be kept."""
+        self.reports = bool(definition.options.get("deck"))
+        """Whether each call has a report; one that makes a deck has one in any case."""
         self.usual = 1 << 62
         """Nanoseconds that its calls take here, a running mean; huge before the first."""
+
+    def report(
+        self, context: Context, inputs: Mapping[str, Any], result: Any, failed: bool, extras: dict[str, Any]
+    ) -> None:
+        """Keep the report of a call that has ended."""
+        if self.reporter is not None:
+            self.reporter.keep(self, context, inputs, result, failed, extras)
 
 
 class Workshop(Protocol):

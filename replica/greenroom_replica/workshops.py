@@ -31,6 +31,7 @@ from greenroom_replica.cache import ReplicaCache
 from greenroom_replica.cache_files import BundleView
 from greenroom_replica.config import ReplicaConfig
 from greenroom_replica.no_reset import NoReset
+from greenroom_replica.reports import Reporter
 from greenroom_replica.reset import Owner, Report, Reset
 from greenroom_replica.runner_failures import Paths
 from greenroom_replica.runner_setup import Place, RunnerSettings
@@ -232,7 +233,10 @@ class RealWorkshop:
             folders[str(code.active.folder)] = code.active.origin
         paths = Paths(folders, tuple(definition.secrets.values()))
         is_async = inspect.iscoroutinefunction(inspect.unwrap(fn)) or inspect.iscoroutinefunction(fn)
-        return Callee(definition, fn, decode, encode, is_async, paths, code, warnings)
+        callee = Callee(definition, fn, decode, encode, is_async, paths, code, warnings)
+        options = definition.options
+        callee.reporter = Reporter(store, bool(options.get("deck")), tuple(options.get("deck_fields") or ()))
+        return callee
 
     def learned(self, callee: Callee) -> Sequence[str]:
         """Libraries that the callee's code has imported: their modules down to the second level."""

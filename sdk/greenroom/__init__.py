@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from greenroom.client import run as run
     from greenroom.conditions import conditional as conditional
     from greenroom.context import current_context as current_context
+    from greenroom.deck import Deck as Deck
     from greenroom.definition_errors import DefinitionError as DefinitionError
     from greenroom.directories import Directory as Directory
     from greenroom.dynamic import dynamic as dynamic
@@ -83,6 +84,7 @@ _HOMES = {
     "client": "AsyncClient Client run",
     "conditions": "conditional",
     "context": "current_context",
+    "deck": "Deck",
     "definition_errors": "DefinitionError",
     "directories": "Directory",
     "dynamic": "dynamic",
@@ -121,6 +123,7 @@ __all__ = [
     "Cache",
     "Client",
     "CronSchedule",
+    "Deck",
     "DefinitionError",
     "Directory",
     "DynamicTask",

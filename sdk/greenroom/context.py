@@ -346,6 +346,25 @@ class Context:
         """Who runs the calls that this call makes as an async task."""
         return self._surroundings.port.dispatcher(self._key)
 
+    @property
+    def default_deck(self) -> Any:
+        """A tab of this call's report."""
+        return self._deck("default")
+
+    @property
+    def timeline_deck(self) -> Any:
+        """The tab of this call's report that times go to."""
+        return self._deck("Timeline")
+
+    def _deck(self, name: str) -> Any:
+        from greenroom.deck import Deck
+
+        found = next((deck for deck in self.decks if deck.name == name), None)
+        if found is None:
+            found = Deck(name, auto_add_to_deck=False)
+            self.decks.append(found)
+        return found
+
     def waiting(self) -> contextlib.AbstractContextManager[None]:
         """Around a wait for calls that this call has made."""
         return self._surroundings.port.waiting(self._key)

@@ -182,6 +182,16 @@ class Person:
         finally:
             connection.close()
 
+    def headers(self, path: str) -> dict[str, str]:
+        """The headers, in small letters, that the hub sends with what a path answers."""
+        place = urlsplit(self.record["url"])
+        connection = http.client.HTTPConnection(place.hostname or "", place.port, timeout=20)
+        try:
+            connection.request("GET", path, headers={"Authorization": f"Bearer {self.token}"})
+            return {name.lower(): text for name, text in connection.getresponse().getheaders()}
+        finally:
+            connection.close()
+
     def get(self, path: str) -> Any:
         """A JSON answer of the hub, which must be 200."""
         answer = self.ask("GET", path)

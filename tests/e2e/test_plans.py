@@ -15,11 +15,16 @@ from tests.e2e.harness import Person, visiting
 
 FLOW = """
 import datetime as dt
-from flytekit import CronSchedule, LaunchPlan, approve, task, wait_for_input, workflow
+from flytekit import CronSchedule, Deck, LaunchPlan, approve, task, wait_for_input, workflow
 
 @task
 def add(a: int, b: int = 5) -> int:
     return a + b
+
+@task(enable_deck=True)
+def shows(n: int) -> int:
+    Deck("mine", f"<b>n is {n}</b>")
+    return n
 
 @task
 def told(at: dt.datetime, tag: str) -> str:
@@ -70,7 +75,9 @@ def person(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Person]:
         visitor.write("caller.py", CALLER)
         done = visitor.greenroom("register", "flow.py", "--version", "v1", "--json")
         assert done.code == 0, done.err
-        assert ["flow.add", "flow.told", "flow.wf", "flow.gated", "minutely"] == [one["name"] for one in done.value]
+        assert ["flow.add", "flow.shows", "flow.told", "flow.wf", "flow.gated", "minutely"] == [
+            one["name"] for one in done.value
+        ]
         yield visitor
 
 
@@ -107,6 +114,23 @@ def test_a_changed_program_needs_another_version(person: Person) -> None:
 
     assert done.code != 0
     assert "choose another version" in done.err
+
+
+def test_a_report_is_kept_and_served_in_a_sandbox(person: Person) -> None:
+    """
+    What the call's decks show is a page without script or origin; a call without a report says how to have one.
+    """
+    assert 3 == person.run("flow.py", "shows", "--n", 3)
+    path = f"/api/executions/{person.last()}/nodes/shows/items/0"
+
+    printed = person.greenroom("deck", "last/shows")
+    headers = person.headers(f"{path}/deck")
+    assert 6 == person.run("flow.py", "add", "--a", 1)
+    none = person.greenroom("deck", "last/add")
+
+    assert "<b>n is 3</b>" in printed.out
+    assert ("sandbox", "nosniff") == (headers["content-security-policy"], headers["x-content-type-options"])
+    assert "enable_deck=True" in none.err
 
 
 def test_gates_are_answered_from_the_command_line(person: Person) -> None:

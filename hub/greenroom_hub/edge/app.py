@@ -15,6 +15,7 @@ from greenroom_hub.edge.errors import ApiError
 from greenroom_hub.edge.gates import Gates
 from greenroom_hub.edge.keepsakes import Keepsakes
 from greenroom_hub.edge.replicas import ReplicaLinks, only_replicas
+from greenroom_hub.edge.reports import Reports
 
 log = structlog.get_logger("greenroom.edge")
 
@@ -25,6 +26,7 @@ def make_app(
     admin: Admin,
     entities: Entities,
     gates: Gates,
+    reports: Reports,
     blobs: Blobs,
     links: ReplicaLinks,
     auth: Auth,
@@ -49,6 +51,7 @@ def make_app(
     app.router.add_get("/api/executions/{id}/logs", api.logs)
     app.router.add_post("/api/executions/{id}/cancel", api.cancel)
     app.router.add_post("/api/executions/{id}/rerun", api.rerun)
+    app.router.add_get("/api/executions/{id}/nodes/{node}/items/{item}/deck", reports.get)
     app.router.add_get("/api/gates", gates.list)
     app.router.add_get("/api/executions/{id}/nodes/{node}/gate", gates.get)
     app.router.add_post("/api/executions/{id}/nodes/{node}/gate", gates.answer)

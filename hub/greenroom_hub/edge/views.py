@@ -237,6 +237,17 @@ def cache(state: State) -> list[dict[str, Any]]:
     return list(found.values())
 
 
+def deck_of(execution: Execution, node: NodeRun, item: int) -> str | None:
+    """The blob that holds a call's report; None if it has none."""
+    if node.items is None:
+        return None
+    row, position = row_and_position(node.items.places[item])
+    if not row:
+        return None
+    found = execution.reader.outcomes(row).extras.get(position, {}).get("deck")
+    return found if isinstance(found, str) else None
+
+
 # Calls ----------------------------------------------------------------------------------------------------------------
 
 
@@ -263,6 +274,8 @@ def call_view(state: State, execution: Execution, node: NodeRun, item: int) -> d
         },
         "on": [one.id for one in state.replicas.values() if item in one.held.get((execution.id, node.id), ())],
     }
+    page = f"/api/executions/{execution.id}/nodes/{node.id}/items/{item}/deck"
+    view["report"] = page if deck_of(execution, node, item) else None
     if items.states[item] == HELD:
         view["why"] = "it waits or runs on the replica named in `on`"
     return view

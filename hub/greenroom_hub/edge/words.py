@@ -106,6 +106,9 @@ def _calls_finished(fact: f.CallsFinished, execution: Execution | None) -> dict[
     leaks = [extra["leaks"] for extra in outcomes.extras.values() if extra.get("leaks")]
     if leaks:
         event["leaks"] = leaks
+    reports = [item for position, item in _notable(outcomes) if outcomes.extras[position].get("deck")]
+    if reports:
+        event["reports"] = reports[:_FEW]
     if event["failed"]:
         event["failures"] = list(_failures(outcomes, fact.refused))
     return event

@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "events": ("greenroom.cli.follow:events", "Print what happened to an execution."),
     "logs": ("greenroom.cli.follow:logs", "Print what calls printed."),
     "outputs": ("greenroom.cli.results:outputs", "Print an execution's result, or copy its files."),
+    "deck": ("greenroom.cli.decks:deck", "Print the report that a call left beside its outputs."),
     "gates": ("greenroom.cli.gates:gates", "List gates that wait for somebody."),
     "approve": ("greenroom.cli.gates:approve", "Agree to what a gate shows."),
     "reject": ("greenroom.cli.gates:reject", "Refuse what a gate shows."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import time
 import uuid
@@ -12,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from greenroom.compat.placeholder import NotServed
+from greenroom.context import current_context
 
 if TYPE_CHECKING:
     from greenroom.context import Context
@@ -353,4 +355,8 @@ class timeit(ContextDecorator):  # noqa: N801  (their name)
     def __exit__(self, *_: object) -> None:
         from greenroom.compat.flyte import logger
 
-        logger.info("%s took %.3f s", self._name or "block", time.perf_counter() - self._started)
+        took = time.perf_counter() - self._started
+        logger.info("%s took %.3f s", self._name or "block", took)
+        context = current_context()
+        if context.enable_deck:
+            context.timeline_deck.append(f"<p>{html.escape(self._name or 'block')}: {took:.3f} s</p>")

@@ -42,6 +42,7 @@ HOMES: Final[Mapping[str, str]] = {
     "greenroom.schedules": "CronSchedule FixedRate",
     "greenroom.notifications": "Email Slack PagerDuty Notification ConcurrencyPolicy ConcurrencyLimitBehavior "
     "WorkflowExecutionPhase",
+    "greenroom.deck": "Deck DeckField TopFrameRenderer MarkdownRenderer SourceCodeRenderer",
     "greenroom.remote": "Remote Config PlatformConfig RemoteExecution",
     "greenroom.reference": "reference_task reference_workflow reference_launch_plan",
     "greenroom.nodes": "create_node",

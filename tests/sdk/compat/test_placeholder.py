@@ -108,7 +108,7 @@ def test_they_survive_pickling(thing: Any) -> None:
         ("from flytekit import ContainerTask\nContainerTask(name='x', image='y')", "container_image="),
         ("from flytekit.extras.tasks.shell import ShellTask\nShellTask(name='x')", "subprocess.run"),
         ("import union.app\nunion.app.App(name='x')", "actor_cache"),
-        ("from flytekit.remote import FlyteRemote\nFlyteRemote.for_sandbox()", "greenroom.Client"),
+        ("from flytekit.remote.remote_fs import FlyteFS\nFlyteFS()", "greenroom.Client"),
         ("from flytekit.models.presto import PrestoQuery\nPrestoQuery(1)", "no Flyte IDL"),
         ("from flytekitplugins.pod import Pod\nPod(pod_spec=1)", "pod_template=PodTemplate"),
         ("import flyte\nflyte.TaskEnvironment(name='x')", "Flyte 2"),
@@ -116,7 +116,7 @@ def test_they_survive_pickling(thing: Any) -> None:
 )
 def test_what_to_write_instead(text: str, sentence: str) -> None:
     """
-    Plugins, tasks of other kinds, apps, remotes, models and Flyte 2 import, and fail on use with a sentence each.
+    Plugins, tasks of other kinds, apps, models and Flyte 2 import, and fail on use with a sentence each.
     """
     lines = text.splitlines()
     exec(lines[0], scope := {})

@@ -22,6 +22,7 @@ NAMES = sorted(
         "Cache",
         "Client",
         "CronSchedule",
+        "Deck",
         "DefinitionError",
         "Directory",
         "DynamicTask",
