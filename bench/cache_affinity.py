@@ -196,6 +196,9 @@ def fixed_wait(limit_s: float) -> Callable[..., int]:
 class Rows:
     """The reader of a machine whose log nobody keeps."""
 
+    def keep(self, row: int, outcomes: Outcomes) -> None:
+        """What is read in the same turn: nothing here."""
+
     def outcomes(self, row: int) -> Outcomes:
         raise KeyError(row)
 

@@ -19,7 +19,7 @@ from typing import Any, Final, TypeAlias
 from greenroom_core.program import Task
 from greenroom_core.values import Path, Value, ValueFault, access
 
-MAX_VALUES: Final = 4096
+MAX_VALUES: Final = 16_384
 MAX_EXAMPLES: Final = 64
 MAX_CANDIDATES: Final = 8
 MAX_LOADERS: Final = 8
@@ -36,6 +36,9 @@ _ASKED_MS: Final = 1000.0
 
 EntryKey: TypeAlias = tuple[str, str]
 """(loader, key digest)."""
+
+SHORT: Final = 64
+"""Bytes up to which an encoded value is its own key."""
 
 Told: TypeAlias = bytes
 """The values of the inputs that decide, joined: equal for calls that want the same entries."""
@@ -70,7 +73,12 @@ class InputPath:
                 value = access(value, self.path)
             except ValueFault:
                 return b""
-        return value if len(value) <= 64 else hashlib.blake2b(value, digest_size=16).digest()
+        return as_told(value)
+
+
+def as_told(value: Value) -> Told:
+    """An encoded value, short enough to be a key."""
+    return value if len(value) <= SHORT else hashlib.blake2b(value, digest_size=16).digest()
 
 
 @dataclass(slots=True)
@@ -145,16 +153,20 @@ class Affinity:
         paths = tuple(InputPath(str(path[0]), tuple(path[1:])) for path in asked)
         return {ASKED: Rule(paths, sum(rule.load_ms for rule in learned.values()) or _ASKED_MS)}
 
-    def learn(self, task: str, inputs: Mapping[str, Value], told: Mapping[str, Any]) -> None:
-        """Take the telemetry of one load, and the inputs of the call that caused it."""
+    def learn(self, task: str, inputs: Mapping[str, Value], told: Mapping[str, Any]) -> tuple[str, Told] | None:
+        """Take the telemetry of one load, and the inputs of the call that caused it.
+
+        Returns:
+            The loader and the values for which another key is known than before; None where nothing new was learned.
+        """
         loader, key, load_ms = str(told.get("loader", "")), str(told.get("key", "")), float(told.get("load_ms") or 0)
         if not loader or not key:
-            return
+            return None
         rules = self._rules.setdefault(task, {})
         rule = rules.get(loader)
         if rule is None:
             if load_ms < WORTH_MS or not self._admit(rules, load_ms):
-                return
+                return None
             rule = rules[loader] = Rule()
             self.version += 1
         before = rule.paths
@@ -163,7 +175,8 @@ class Affinity:
         if rule.paths != before:
             self.version += 1
             self._relearn(task, loader, rule)
-        self._remember(task, loader, rule.told(inputs), key)
+        values = rule.told(inputs)
+        return (loader, values) if self._remember(task, loader, values, key) else None
 
     def _admit(self, rules: dict[str, Rule], load_ms: float) -> bool:
         if len(rules) < MAX_LOADERS:
@@ -185,12 +198,15 @@ class Affinity:
         for values, key in rule.examples if places is not None else ():
             self._remember(task, loader, b"\0".join(values[place] for place in places or ()), key)
 
-    def _remember(self, task: str, loader: str, told: Told, key: str) -> None:
+    def _remember(self, task: str, loader: str, told: Told, key: str) -> bool:
+        """Keep what these values lead to; whether that is new."""
         keys = self._keys.setdefault(task, OrderedDict())
+        before = keys.get((loader, told))
         keys[loader, told] = key
         keys.move_to_end((loader, told))
         if len(keys) > MAX_VALUES:
             keys.popitem(last=False)
+        return before != key
 
     def key_of(self, task: str, loader: str, told: Told) -> str | None:
         """The entry that calls with these values want; None for values that nobody has seen load."""

@@ -8,42 +8,52 @@ lacks only where nobody has it, or where waiting for who has it would take longe
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from greenroom_core import asking
 from greenroom_core.noderun import NodeRun
 from greenroom_hub.core import queueing
-from greenroom_hub.core.affinity import ASKED
 from greenroom_hub.core.commands import SendCalls, SendRevoke
 from greenroom_hub.core.definitions import define, wanted_of
 from greenroom_hub.core.lanes import Lane, NodeLanes
+from greenroom_hub.core.loading import holds_words, overdue, worth_loading
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Loading, Replica
+from greenroom_hub.core.room import depth_for, load_of, room_for
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import State
-from greenroom_hub.core.timing import DEEPEST, LONG_US, SHORT_US, Timing
+from greenroom_hub.core.timing import SHORT_US, Timing
 
 _LOOKED_AT: Final = 256
-"""Nodes that one placement looks at: executions take turns, so each comes into view."""
-
-_PATIENCE_MS: Final = 2_000
-"""How long a lane may wait for who is warm, beside four times what its load takes; then anybody may load."""
-
+"""Executions that one placement looks at: they take turns, so each comes into view."""
 
 MOST_OUTER: Final = 4
 """Calls that wait for calls of theirs, on one replica, from which on it takes only what somebody waits for."""
+
+_UNMEASURED_US: Final = 10_000.0
+"""What a call is taken to last, where fairness is concerned, as long as nobody has measured one."""
+
+
+class Source(NamedTuple):
+    """A node that has calls to place."""
+
+    run: Run
+    node: NodeRun
+    timing: Timing
+    lanes: NodeLanes | None
+    """Its calls, sorted by what they want; None where they want nothing that is known of."""
+    late: bool = False
+    """Whether it is time to look for lanes that have waited too long for who is warm."""
 
 
 class Choice(NamedTuple):
     """What to send."""
 
-    run: Run
-    node: NodeRun
+    source: Source
     calls: int
-    lane: Lane | None
-    lanes: NodeLanes | None
+    lanes: Sequence[Lane]
+    """In whose order they are taken; none where nothing is sorted."""
     why: str
     load_ms: float
     """What the replica must load for it."""
@@ -57,287 +67,175 @@ def schedule(state: State, pool: Pool, touched: Iterable[str]) -> None:
         pool: Where to look.
         touched: Replicas whose load has changed in this turn; others are looked at only when they have a slot free.
     """
-    if state.awaits_replicas or state.draining or not pool.queue:
+    if state.awaits_replicas or state.draining:
         return
     pool.sharing = 0
-    names = dict.fromkeys((*touched, *pool.replicas)) if pool.slots > 1 else touched  # Idle is who holds nothing.
-    for name in dict.fromkeys((*reversed(pool.idle), *names)):  # The most recently used first: others may age out.
-        replica = state.replicas.get(name)
-        if replica is not None and pool.queue:
-            _fill(state, pool, replica, cold=False)
-    if pool.queue and pool.lanes:
-        for replica in sorted(_idle(state, pool), key=lambda one: one.evicts_ms):
-            _fill(state, pool, replica, cold=True)
+    if pool.queue:
+        _place(state, pool, touched)
     if not pool.queue and pool.idle:
         _call_back(state, pool)
 
 
-def _idle(state: State, pool: Pool) -> Iterator[Replica]:
+def _place(state: State, pool: Pool, touched: Iterable[str]) -> None:
+    filled = set()
     for name in reversed(list(pool.idle)):  # The most recently used first: the others may age out.
         if not pool.queue:
             return
-        yield state.replicas[name]
+        filled.add(name)
+        _fill(state, pool, state.replicas[name])
+    for name in dict.fromkeys((*touched, *pool.replicas)) if pool.slots > 1 else touched:
+        if name not in filled and name in state.replicas and pool.queue:
+            _fill(state, pool, state.replicas[name])
+    if pool.idle and pool.lanes and pool.queue:
+        _load_on_idle(state, pool)
 
 
-def _fill(state: State, pool: Pool, replica: Replica, cold: bool) -> None:
-    """Give a replica work until it has enough."""
-    while pool.queue and replica.takes_calls:
-        choice = _choose(state, pool, replica, cold)
-        if choice is None or not _send(state, pool, replica, choice):
-            return
-        if choice.load_ms:
-            return  # One call loads; the others follow when it is there.
+def _sources(state: State, pool: Pool, full: Container[str] = ()) -> Iterator[Source]:
+    """What waits, in the order of turns, each node's calls sorted where there is something to sort them by.
 
-
-def _choose(state: State, pool: Pool, replica: Replica, cold: bool) -> Choice | None:
-    """The best that a replica can do now."""
-    load = _load(state, pool, replica)
-    choice, over, full = None, [], set[str]()
-    for execution, name in islice(pool.sources(), _LOOKED_AT):
+    Calls of tasks that are `full` are left out: a replica has enough of those.
+    """
+    for execution, name in pool.queue.sources(_LOOKED_AT):
         run = state.runs.get(execution)
         node = run.execution.nodes[name] if run is not None else None
         if node is not None and node.task is not None and node.task.name in full:
             continue
         if run is None or node is None or node.items is None or node.ended or node.items.room <= 0:
-            over.append((execution, name))
-            continue
-        if len(replica.lent) >= MOST_OUTER and asking.of(run.execution, node) is None:
-            continue  # Its callers wait: what they wait for comes first.
-        usage = run.usage.get(pool.key, ())
-        if len(usage) >= run_limit(pool, run) and replica.id not in usage:
+            pool.dequeue(execution, name)
             continue
         assert node.task is not None
-        if _depth(state, replica, state.timing(pool.key, node.task.name), load) <= 0:
-            full.add(node.task.name)  # Whoever waits with it: the replica has enough for such calls.
-            continue
-        choice = _choose_of(state, pool, replica, run, node, load, cold)
-        if choice is not None:
-            break
-    for execution, name in over:
-        pool.dequeue(execution, name)
-    return choice
+        timing = state.timing(pool.key, node.task.name)
+        lanes = _lanes_of(state, pool, run, node)
+        yield Source(run, node, timing, lanes, lanes is not None and lanes.look_for_late(state.now.mono_ms))
 
 
-def run_limit(pool: Pool, run: Run) -> int:
-    """Replicas of a pool that one execution may use: what its own definition says."""
-    wish = pool.wishes.get(run.id)
-    return wish.count if wish is not None else pool.limit
-
-
-class Load(NamedTuple):
-    """What a replica has before it."""
-
-    us: float
-    """Microseconds of work, by what was measured; calls that nobody measured count as long."""
-    calls: int
-    """Calls, many short ones counting as one."""
-    taken: int
-    """Slots that long calls hold: the work before another call is that of the other slots alone."""
-    shared_us: float
-    """Microseconds of work in those."""
-
-
-def _load(state: State, pool: Pool, replica: Replica) -> Load:
-    us = calls = shared = 0.0
-    taken = 0
-    for (execution, name), held in replica.held.items():
-        run = state.runs.get(execution)
-        task = run.execution.nodes[name].task if run is not None else None
-        timing = state.timing(pool.key, task.name if task is not None else "")
-        mean = timing.mean_us if timing.count else LONG_US
-        count = len(held)
-        if replica.lent:
-            count -= sum(key == (execution, name) for key, _ in replica.lent)
-        us += count * mean
-        calls += count * min(1.0, mean / SHORT_US)
-        if mean >= LONG_US:
-            taken += count
-        else:
-            shared += count * mean
-    return Load(us, int(calls), taken, shared)
-
-
-def _choose_of(
-    state: State, pool: Pool, replica: Replica, run: Run, node: NodeRun, load: Load, cold: bool
-) -> Choice | None:
-    assert node.task is not None
-    timing = state.timing(pool.key, node.task.name)
-    if not pool.affinity.rules(node.task):
-        count = _room_of(state, pool, run, node, replica, timing, load)
-        why = "idle" if replica.in_flight == 0 else "next in its queue"
-        return Choice(run, node, count, None, None, why, 0.0) if count > 0 else None
-    lanes = lanes_of(state, pool, run, node)
-    if not cold:
-        return _warm_choice(state, pool, replica, run, node, lanes, timing, load)
-    return _cold_choice(state, pool, replica, run, node, lanes, timing) if replica.in_flight == 0 else None
-
-
-def _depth(state: State, replica: Replica, timing: Timing, load: Load) -> int:
-    """Calls of a task to send to a replica, by what it has before it alone; none (0 or less) if that is enough."""
-    width = max(1, replica.slots)
-    if replica.once:
-        return 1
-    if not timing.short:
-        return timing.beside(width) - load.calls
-    width -= load.taken
-    ahead = state.settings.ahead_us * width
-    if width <= 0 or load.shared_us * 2 > ahead:
-        return 0  # Topped up from half on: fewer, fuller frames.
-    return max(width, int((ahead - load.shared_us) / max(timing.mean_us, 1.0)))
-
-
-def _room_of(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, timing: Timing, load: Load) -> int:
-    """Calls of a node to send to a replica now; 0 (or less) for none."""
-    assert node.items is not None
-    room, width = node.items.room, max(1, replica.slots)
-    allowed = _depth(state, replica, timing, load)
-    if replica.once:
-        return min(allowed, room)
-    if timing.short and allowed > 0:
-        width -= load.taken
-        own = len(replica.held.get((run.id, node.id), ()))
-        allowed = min(allowed, min(replica.ramp.get((run.id, node.id), width), DEEPEST * width) - own)
-    if room >= allowed * len(pool.replicas):
-        return allowed  # Enough for all: nobody needs to be counted.
-    if not pool.sharing:
-        pool.sharing = max(1, pool.ready())
-    share = -(-room // pool.sharing)  # What is left is spread over all, so that they end together.
-    return min(allowed, max(share, width), room)
-
-
-# Going where it is warm -----------------------------------------------------------------------------------------------
-
-
-def lanes_of(state: State, pool: Pool, run: Run, node: NodeRun) -> NodeLanes:
+def _lanes_of(state: State, pool: Pool, run: Run, node: NodeRun) -> NodeLanes | None:
     """A node's calls, sorted by what they want; anew when the rules have changed."""
     assert node.task is not None
+    if not pool.affinity.version and not node.task.options.get("affinity"):
+        return None
     lanes = pool.lanes.get((run.id, node.id))
     if lanes is None or lanes.version != pool.affinity.version:
-        lanes = pool.lanes[run.id, node.id] = NodeLanes(node, node.task, pool.affinity, state.now.mono_ms)
+        if lanes is not None:
+            lanes.close()
+        lanes = NodeLanes(node, node.task, pool.affinity, pool.holdings, state.now.mono_ms)
+        pool.lanes[run.id, node.id] = lanes
+    if not lanes.rules:
+        return None
     lanes.fill(state.now.mono_ms)
     return lanes
 
 
-def _warm_choice(
-    state: State,
-    pool: Pool,
-    replica: Replica,
-    run: Run,
-    node: NodeRun,
-    lanes: NodeLanes,
-    timing: Timing,
-    load: Load,
-) -> Choice | None:
-    """Calls whose entries the replica holds."""
-    for lane in lanes.lanes.values():
-        lanes.refresh(lane)
-        if not lanes.waiting(lane) or lane.unknown or lane.missing_ms(replica):
+def _fill(state: State, pool: Pool, replica: Replica) -> None:
+    """Give a replica work until it has enough."""
+    while replica.takes_calls:
+        choice = _choose(state, pool, replica)
+        if choice is None:
+            return
+        sent = _send(state, pool, replica, choice)
+        _next_turn(pool, choice)
+        if choice.load_ms:
+            return  # One call loads; the others follow when it is there.
+        items = choice.source.node.items
+        if sent == choice.calls and items is not None and items.room:
+            return  # As many as it may have, not as many as there were.
+
+
+def _next_turn(pool: Pool, choice: Choice) -> None:
+    """Charge an execution for what it got: another one may be next."""
+    run, node, timing, *_ = choice.source
+    mean_us = timing.mean_us if timing.count else _UNMEASURED_US
+    pool.queue.charge(run.id, choice.calls * mean_us + choice.load_ms * 1000, run.priority)
+    if node.items is None or node.items.room <= 0:
+        pool.dequeue(run.id, node.id)
+
+
+def _choose(state: State, pool: Pool, replica: Replica) -> Choice | None:
+    """What a replica gets next: of the first execution that has something for it."""
+    load, full = None, set[str]()
+    for source in _sources(state, pool, full):
+        run, node, timing, lanes, late = source
+        warm = lanes.warm.get(replica.id) if lanes is not None else None
+        if lanes is not None and not warm and not late:
             continue
-        room = _room_of(state, pool, run, node, replica, timing, load)
-        count = min(room, lanes.waiting(lane))
-        if count > 0:
-            return Choice(run, node, count, lane, lanes, _holds(replica, lane), 0.0)
-        return None
+        load = load or load_of(state, pool, replica)
+        if depth_for(state, replica, timing, load) <= 0:
+            assert node.task is not None
+            full.add(node.task.name)  # Whoever waits with it: the replica has enough for such calls.
+            continue
+        count = room_for(state, pool, run, node, replica, timing, load) if _may_use(pool, run, node, replica) else 0
+        if count <= 0:
+            continue
+        if lanes is None:
+            why = "idle" if replica.in_flight == 0 else "next in its queue"
+            return Choice(source, count, (), why, 0.0)
+        found = overdue(state, lanes, replica) if late else None
+        if found is not None:
+            return Choice(source, 1, (found.lane,), found.why, found.cost_ms)
+        if warm:
+            return Choice(source, count, _enough(warm, count), "", 0.0)
     return None
 
 
-def _cold_choice(
-    state: State, pool: Pool, replica: Replica, run: Run, node: NodeRun, lanes: NodeLanes, timing: Timing
-) -> Choice | None:
-    """Calls that are worth a load on this replica: nobody has the entry, or who has it takes longer than the load."""
-    for lane in lanes.lanes.values():
-        waiting = lanes.waiting(lane)
-        if not waiting:
-            continue
-        cost = lane.missing_ms(replica)
-        elsewhere = _wait_elsewhere(state, pool, replica, lane, node, waiting, timing)
-        overdue = state.now.mono_ms - lane.since_ms > 4 * cost + _PATIENCE_MS
-        if elsewhere is None or elsewhere > cost or overdue:
-            return Choice(run, node, 1, lane, lanes, _loads(lane, cost, elsewhere, overdue), cost)
-    return None
+def _enough(warm: Iterable[Lane], count: int) -> list[Lane]:
+    """Lanes in which so many calls wait."""
+    chosen = []
+    for lane in warm:
+        chosen.append(lane)
+        count -= count if lane.items is None else len(lane.items)
+        if count <= 0:
+            break
+    return chosen
 
 
-def _wait_elsewhere(
-    state: State, pool: Pool, replica: Replica, lane: Lane, node: NodeRun, waiting: int, timing: Timing
-) -> float | None:
-    """Milliseconds until replicas that hold (or load) what a lane wants would have run it; None if there are none."""
-    assert node.task is not None
-    mean_ms = (timing.mean_us if timing.count else LONG_US) / 1000
-    times = []
-    loading = pool.loading.get((node.task.name, lane.told))
-    if loading is not None and loading.replica in state.replicas and loading.replica != replica.id:
-        times.append(max(0.0, loading.until_ms - state.now.mono_ms))
-    for name in _holders(pool, lane):
-        other = state.replicas.get(name)
-        if other is not None and other is not replica and other.takes_calls:
-            times.append(_load(state, pool, other).us / 1000)
-    if not times:
-        return None
-    return min(times) + waiting * mean_ms / len(times)
+def _may_use(pool: Pool, run: Run, node: NodeRun, replica: Replica) -> bool:
+    """Whether an execution may occupy this replica: no more of them than its own definition says."""
+    if len(replica.lent) >= MOST_OUTER and asking.of(run.execution, node) is None:
+        return False  # Its callers wait: what they wait for comes first.
+    usage = run.usage.get(pool.key, ())
+    if replica.id in usage:
+        return True
+    wish = pool.wishes.get(run.id)
+    return len(usage) < (wish.count if wish is not None else pool.limit)
 
 
-def _holders(pool: Pool, lane: Lane) -> Iterable[str]:
-    """Replicas that hold all that a lane wants."""
-    keys = lane.known()
-    if lane.unknown or not keys:
-        return ()
-    found = set(pool.holders.get(keys[0], ()))
-    for key in keys[1:]:
-        found &= set(pool.holders.get(key, ()))
-    return found
-
-
-def _name(loader: str) -> str:
-    return loader.rsplit(":", 1)[-1].rsplit(".", 1)[-1]
-
-
-def _holds(replica: Replica, lane: Lane) -> str:
-    keys = [key for key in lane.known() if key in replica.entries]
-    if not keys:
-        return "served such calls before (affinity=)"
-    names = [f"{_name(key[0])}({replica.entries[key].preview})" for key in keys]
-    return f"holds {', '.join(names)}, saves {sum(ms for _, _, ms in lane.wants) / 1000:.2g} s"
-
-
-def _loads(lane: Lane, cost: float, elsewhere: float | None, overdue: bool) -> str:
-    if any(loader == ASKED for loader, _, _ in lane.wants):
-        return "first of such calls (affinity=)" if elsewhere is None else "who served such calls is busy (affinity=)"
-    names = ", ".join(_name(loader) for loader, _, _ in lane.wants)
-    if elsewhere is None:
-        return f"loads {names} ({cost / 1000:.2g} s): no replica has it"
-    if overdue and elsewhere <= cost:
-        return f"loads {names} ({cost / 1000:.2g} s): has waited long enough for who has it"
-    return f"loads {names} ({cost / 1000:.2g} s): waiting for who has it takes {elsewhere / 1000:.2g} s"
+def _load_on_idle(state: State, pool: Pool) -> None:
+    """Give replicas that nothing warm waits for what is worth a load; who never had to evict has room, and is first."""
+    free = sorted((state.replicas[name] for name in reversed(pool.idle)), key=lambda one: one.evicts_ms)
+    for source in list(_sources(state, pool)):
+        run, node, timing, lanes, _ = source
+        while lanes is not None and free and lanes.room > 0:
+            allowed = [replica for replica in free if _may_use(pool, run, node, replica)]
+            found = worth_loading(state, pool, node, lanes, timing, allowed) if allowed else None
+            if found is None:
+                break
+            choice = Choice(source, 1, (found.lane,), found.why, found.cost_ms)
+            free.remove(found.replica)
+            _send(state, pool, found.replica, choice)
+            _next_turn(pool, choice)
 
 
 # Sending --------------------------------------------------------------------------------------------------------------
 
 
-def _send(state: State, pool: Pool, replica: Replica, choice: Choice) -> bool:
-    run, node, lane = choice.run, choice.node, choice.lane
+def _send(state: State, pool: Pool, replica: Replica, choice: Choice) -> int:
+    """Send what was chosen; how many calls that were."""
+    run, node, _, lanes, _ = choice.source
     assert node.items is not None
     assert node.inputs is not None
-    if lane is None or choice.lanes is None:
+    if lanes is None:
         items = node.items.take(choice.calls)
+        if items:
+            replica.place((run.id, node.id), items, state.now.wall_ms * 1000, ((len(items), choice.why),))
     else:
-        items = choice.lanes.take(lane, choice.calls, state.now.mono_ms)
-        for key in lane.known():
-            if key[0] == ASKED:
-                pool.mark(replica, key)
-        if choice.load_ms and node.task is not None:
-            until = state.now.mono_ms + choice.load_ms
-            pool.loading[node.task.name, lane.told] = Loading(replica.id, until, (run.id, node.id))
+        items = _take(state, pool, replica, choice, lanes)
     if not items:
-        if lane is None:
-            pool.dequeue(run.id, node.id)
-        return False
+        return 0
     wanted = wanted_of(run, node)
     if wanted not in replica.knows:
         replica.knows.add(wanted)
         state.do(define(run, node, replica.id))
-    first = items[0]
-    numbers = [node.items.attempts[item] for item in items] if node.items.trouble else node.items.attempts[first]
-    replica.place((run.id, node.id), items, len(items), state.now.wall_ms * 1000, choice.why)
+    numbers = [node.items.attempts[item] for item in items] if node.items.trouble else node.items.attempts[items[0]]
     run.note(pool.key, replica.id, len(items))
     queueing.note(state, run, node.id)
     pool.note_idle(replica)
@@ -345,15 +243,26 @@ def _send(state: State, pool: Pool, replica: Replica, choice: Choice) -> bool:
     context: dict[str, Any] = {"name": run.execution.program.entity, "project": run.execution.program.project}
     if node.items.trouble and node.items.any_crashed(items):
         context["alone"] = True  # One of them has killed its process: it is not to take what is warm along again.
-    inputs, needs = node.inputs, run.needs.get(node.id, 0)
-    together = items if isinstance(items, range) else list(items)
-    state.do(
-        SendCalls(replica.id, wanted, run.id, node.id, together, numbers, inputs.single, inputs.lists, context, needs)
-    )
-    if node.items.room <= 0:
-        pool.dequeue(run.id, node.id)
-    pool.turn(run.id)
-    return True
+    needs = run.needs.get(node.id, 0)
+    single, lists = node.inputs.single, node.inputs.lists
+    state.do(SendCalls(replica.id, wanted, run.id, node.id, items, numbers, single, lists, context, needs))
+    return len(items)
+
+
+def _take(state: State, pool: Pool, replica: Replica, choice: Choice, lanes: NodeLanes) -> list[int] | range:
+    """Calls out of their lanes, each lane's with its own reason."""
+    run, node, now_ms = choice.source.run, choice.source.node, state.now.mono_ms
+    if choice.load_ms and node.task is not None:
+        (lane,) = choice.lanes
+        pool.loading[node.task.name, lane.told] = Loading(replica.id, now_ms + choice.load_ms, (run.id, node.id))
+    if lanes.asked:
+        for lane in choice.lanes:
+            pool.mark(replica, lane.keys[0])
+    items, counts = lanes.take(choice.lanes, choice.calls, now_ms)
+    if items:
+        reasons = [(count, choice.why or lane.holds or holds_words(replica, lane)) for lane, count in counts]
+        replica.place((run.id, node.id), items, state.now.wall_ms * 1000, reasons)
+    return items
 
 
 def _call_back(state: State, pool: Pool) -> None:

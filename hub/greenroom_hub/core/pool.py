@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -12,8 +11,10 @@ from greenroom_core.program import Environment, Interpreter, Resources
 from greenroom_core.values import pack
 from greenroom_core.wire import to_wire
 from greenroom_hub.core.affinity import Affinity, EntryKey
+from greenroom_hub.core.holdings import Holdings
 from greenroom_hub.core.lanes import NodeLanes
 from greenroom_hub.core.replica import Entry, Loading, Replica, ReplicaState
+from greenroom_hub.core.turns import Turns
 
 _MARKS: Final = 1024
 """Values of `affinity=` that are remembered of each replica."""
@@ -71,7 +72,7 @@ class Pool:
     """How many live executions have each wish: a thousand executions of one program have one between them."""
     last_wish: Wish = Wish()
     """Of the execution that ended last: holds when none is live."""
-    queue: OrderedDict[str, deque[str]] = field(default_factory=OrderedDict)
+    queue: Turns = field(default_factory=Turns)
     """Nodes with calls to place, by execution; executions take turns."""
     idle: dict[str, None] = field(default_factory=dict)
     """Ready replicas that hold nothing, the most recently used last: warm ones first, old ones age out."""
@@ -84,8 +85,8 @@ class Pool:
     """By (execution, node): waiting calls sorted by what they want."""
     loading: dict[tuple[str, tuple[bytes, ...]], Loading] = field(default_factory=dict)
     """By task and deciding values: a replica that was sent a call which makes it load."""
-    holders: dict[EntryKey, dict[str, None]] = field(default_factory=dict)
-    """Replicas by the entries that they hold."""
+    holdings: Holdings = field(default_factory=Holdings)
+    """Replicas by the entries that they hold, and lanes by those that they want."""
     recipes: dict[EntryKey, Mapping[str, Any]] = field(default_factory=dict)
     """How to load entries in another process."""
     failures: int = 0
@@ -155,37 +156,27 @@ class Pool:
 
     def enqueue(self, execution: str, node: str) -> None:
         """A node has calls to place."""
-        nodes = self.queue.setdefault(execution, deque())
-        if node not in nodes:
-            nodes.append(node)
+        self.queue.enqueue(execution, node)
 
     def dequeue(self, execution: str, node: str) -> None:
         """A node has no calls to place any more."""
-        nodes = self.queue.get(execution)
-        if nodes is not None and node in nodes:
-            nodes.remove(node)
-        if not nodes:
-            self.queue.pop(execution, None)
+        self.queue.dequeue(execution, node)
 
     def forget(self, execution: str) -> None:
         """An execution has ended."""
-        self.queue.pop(execution, None)
+        self.queue.forget(execution)
         for key in [key for key in self.lanes if key[0] == execution]:
-            del self.lanes[key]
+            self.lanes.pop(key).close()
 
     def sources(self) -> Iterator[tuple[str, str]]:
-        """What waits, `(execution, node)`: executions take turns, nodes of one go in their order.
+        """What waits, `(execution, node)`: executions take turns, nodes of one go in their order."""
+        return self.queue.sources()
 
-        Nothing may join or leave the queue meanwhile.
-        """
-        for execution, nodes in self.queue.items():
-            for node in nodes:
-                yield execution, node
-
-    def turn(self, execution: str) -> None:
-        """This execution had its turn."""
-        if execution in self.queue:
-            self.queue.move_to_end(execution)
+    def learn(self, task: str, inputs: Mapping[str, bytes], told: Mapping[str, Any]) -> None:
+        """Take the telemetry of a load: which inputs of a task decide, and which entry these lead to."""
+        found = self.affinity.learn(task, inputs, told)
+        if found is not None:
+            self.holdings.learned((task, *found))
 
     # Replicas ---------------------------------------------------------------------------------------------------------
 
@@ -210,13 +201,13 @@ class Pool:
         """A replica holds an entry."""
         key = (entry.loader, entry.key)
         one.entries[key] = entry
-        self.holders.setdefault(key, {})[one.id] = None
+        self.holdings.hold(one.id, key)
 
     def mark(self, one: Replica, key: EntryKey) -> None:
         """A replica serves calls that belong together."""
         one.marks[key] = None
         one.marks.move_to_end(key)
-        self.holders.setdefault(key, {})[one.id] = None
+        self.holdings.hold(one.id, key)
         if len(one.marks) > _MARKS:
             self._unhold(one, one.marks.popitem(last=False)[0])
 
@@ -227,12 +218,8 @@ class Pool:
         self._unhold(one, key)
 
     def _unhold(self, one: Replica, key: EntryKey) -> None:
-        holders = self.holders.get(key)
-        if holders is not None:
-            holders.pop(one.id, None)
-            if not holders:
-                del self.holders[key]
-                self.recipes.pop(key, None)
+        if self.holdings.let_go(one.id, key):
+            self.recipes.pop(key, None)
 
     def drop_entries(self, one: Replica) -> None:
         """A replica holds nothing any more."""

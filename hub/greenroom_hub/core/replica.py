@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -140,12 +140,27 @@ class Replica:
         """Whether it counts as one of its pool's: starting, ready, or expected back."""
         return self.state in (ReplicaState.STARTING, ReplicaState.READY, ReplicaState.DISCONNECTED)
 
-    def place(self, key: CallKey, items: Iterable[int], count: int, now_us: int, why: str) -> None:
-        """Calls are on their way to it."""
-        self.held.setdefault(key, set()).update(items)
-        self.in_flight += count
+    def place(self, key: CallKey, items: Sequence[int], now_us: int, reasons: Iterable[tuple[int, str]]) -> None:
+        """Calls are on their way to it.
+
+        Args:
+            key: Of which node.
+            items: Which.
+            now_us: When, since the epoch.
+            reasons: Why they went here: how many of them, in their order, for one reason.
+        """
+        held = self.held.get(key)
+        if held is None:
+            self.held[key] = set(items)
+        else:
+            held.update(items)
+        self.in_flight += len(items)
         self.spent = self.once
-        self.batches.setdefault(key, deque()).append(Batch(count, now_us, why))
+        batches = self.batches.get(key)
+        if batches is None:
+            batches = self.batches[key] = deque()
+        for count, why in reasons:
+            batches.append(Batch(count, now_us, why))
 
     def release(self, key: CallKey, items: Iterable[int]) -> int:
         """Calls have ended here (or were given back); how many of them it held."""

@@ -102,7 +102,7 @@ def _teach(state: State, run: Run, node: NodeRun, replica: Replica, told: Mappin
         return
     item = int(address[2]) if len(address) > 2 and address[2].isdigit() else 0
     inputs = inputs_of_call(node.inputs, item)
-    state.pools[replica.pool].affinity.learn(node.task.name, inputs, told)
+    state.pools[replica.pool].learn(node.task.name, inputs, told)
 
 
 def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any]) -> float:

@@ -75,6 +75,11 @@ class Run:
             return None
         return wanted.project, wanted.name
 
+    @property
+    def priority(self) -> int:
+        """What it was submitted with: each step doubles its share of the pools that it uses."""
+        return self.execution.submitted.submission.priority
+
     def note(self, pool: str, replica: str, change: int) -> None:
         """This many more (or fewer) of its calls are held by a replica."""
         counts = self.usage.setdefault(pool, {})

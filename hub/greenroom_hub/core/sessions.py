@@ -165,7 +165,7 @@ def _claim(state: State, replica: Replica, key: tuple[str, str], item: int, atte
     if node.items.states[item] != READY:
         return False
     node.items.hold(item)
-    replica.place(key, (item,), 1, state.now.wall_ms * 1000, "held since before the hub's restart")
+    replica.place(key, (item,), state.now.wall_ms * 1000, ((1, "held since before the hub's restart"),))
     run.note(replica.pool, replica.id, 1)
     return True
 

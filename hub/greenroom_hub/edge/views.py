@@ -166,7 +166,7 @@ def _pool(state: State, pool: Pool) -> dict[str, Any]:
         "limit": pool.limit,
         "limits_by": {execution: wish.count for execution, wish in pool.wishes.items()},
         "ttl": pool.ttl(state.settings.ttl_s),
-        "queued": sum(len(nodes) for nodes in pool.queue.values()),
+        "queued": len(pool.queue),
         "waits": pool.waits or None,
         "replicas": [_replica(state, pool, one) for one in sorted(pool.replicas.values(), key=lambda one: one.index)],
     }

@@ -94,6 +94,7 @@ class Sent:
     items: list[int]
     attempts: list[int]
     needs: int
+    why: str = ""
 
 
 @dataclass
@@ -170,7 +171,8 @@ class HubDriver:
                 items = list(command.items)
                 attempts = [command.attempts] * len(items) if isinstance(command.attempts, int) else command.attempts
                 call = (command.replica, command.execution, command.node, items, attempts, command.needs)
-                self.sent.append(Sent(*call))
+                batches = self.state.replicas[command.replica].batches[command.execution, command.node]
+                self.sent.append(Sent(*call, batches[-1].why))
             elif isinstance(command, c.StartReplica):
                 self.started.append(command)
             elif isinstance(command, c.LookUp):
@@ -250,7 +252,14 @@ class HubDriver:
         self.sent.remove(found)
         return found
 
-    def outcomes(self, sent: Sent, fails: bool = False, value: Any = None, us: int = 20) -> Outcomes:
+    def outcomes(
+        self,
+        sent: Sent,
+        fails: bool = False,
+        value: Any = None,
+        us: int = 20,
+        cache: list[dict[str, Any]] | None = None,
+    ) -> Outcomes:
         failure = Failure(Cause.USER, "ValueError", "bad pixel").pack()
         payloads = [failure if fails else pack(value if value is not None else item) for item in sent.items]
         ends, end = array("I"), 0
@@ -261,7 +270,7 @@ class HubDriver:
         status = Status.FAILED if fails else Status.SUCCEEDED
         return Outcomes(
             sent.items, sent.attempts, bytes([status]), ends.tobytes(), b"".join(payloads), 0, bytes(4 * n),
-            array("I", (us,) * n).tobytes(), {}, [],
+            array("I", (us,) * n).tobytes(), {}, cache or [],
         )  # fmt: skip
 
     def answer(self, sent: Sent | None = None, fails: bool = False, seq: int = 0, **how: Any) -> Turn:
