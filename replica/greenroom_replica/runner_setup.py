@@ -34,12 +34,20 @@ _HIDDEN: Final = ("GREENROOM_HUB_", "GREENROOM_TOKEN")
 
 
 class Breakpoint(RuntimeError):
-    """`breakpoint()` where nobody can answer."""
+    """`breakpoint()` where nobody can answer.
+
+    Args:
+        address: Of the call that runs: `ID/NODE/ITEM`.
+    """
+
+    def __init__(self, address: str) -> None:
+        super().__init__(address)
+        self.address = address
 
     def __str__(self) -> str:
         return (
             "breakpoint() on a replica: nobody could answer it there; to debug this call under pdb run "
-            "`greenroom debug ID/NODE/ITEM`, or the whole program in this process by `greenroom run --here`"
+            f"`greenroom debug {self.address}`, or the whole program in this process by `greenroom run --here`"
         )
 
 
@@ -158,4 +166,7 @@ def _fresh_main() -> None:
 
 
 def _refuse_breakpoint(*_: Any, **__: Any) -> NoReturn:
-    raise Breakpoint
+    from greenroom.context import current_context
+
+    context = current_context()
+    raise Breakpoint(f"{context.execution_id.name}/{context.node}/{context.item}")

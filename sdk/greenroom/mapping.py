@@ -167,15 +167,12 @@ class MapTask(Described, Generic[R]):
         return given, over
 
     def _task(self, over: tuple[str, ...]) -> Task[Any, Any]:
-        """The task that the node calls: the target, or a dynamic one that lays out what else is mapped."""
-        from greenroom.synthetic import map_of
+        """The task that the node calls: the target, or one of our own that calls what else is mapped."""
+        from greenroom.synthetic import map_of, tolerant_map_of
 
         if isinstance(self.target, Task) and self.target.mode is not Mode.DYNAMIC and not self.target.is_reference:
             return self.target
-        if self.tolerant:
-            ratio = f"min_success_ratio={self.min_success_ratio}, min_successes={self.min_successes}"
-            raise BadArgument(self.name, "min_success_ratio", ratio, "none where a workflow or plan is mapped")
-        return map_of(self, over)
+        return tolerant_map_of(self, over) if self.tolerant else map_of(self, over)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Go over lists.

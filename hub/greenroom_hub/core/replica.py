@@ -168,12 +168,11 @@ class Replica:
         if held is None:
             return 0
         before = len(held)
-        ended = list(items)
-        held.difference_update(ended)
+        held.difference_update(items)
         freed = before - len(held)
         self.in_flight -= freed
         if self.lent:
-            back = self.lent.intersection((key, item) for item in ended)
+            back = {one for one in self.lent if one[0] == key and one[1] not in held}
             self.lent -= back
             self.in_flight += len(back)
         if not held:

@@ -103,6 +103,35 @@ def writes(n: int) -> File:
     return File(path)
 
 
+@actor.task
+def sleeps(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+@actor.task
+def small_file(n: int) -> File:
+    with open("n.txt", "w") as file:
+        file.write(str(n))
+    return File("n.txt")
+
+
+@actor.task
+def reads_some(files: list[File]) -> str:
+    from pathlib import Path
+
+    return " ".join(Path(files[place]).read_text() for place in (0, len(files) // 2 - 1, -1))
+
+
+@task
+def numbers(n: int) -> list[int]:
+    return list(range(n))
+
+
+@workflow
+def many_files(n: int) -> str:
+    return reads_some(files=greenroom.map(small_file)(n=numbers(n=n)))
+
+
 @task
 def total(xs: list[int | None]) -> int:
     return sum(x or 0 for x in xs)
@@ -214,6 +243,39 @@ def min_ratio_rounds_up(n: int) -> int:
 @workflow
 def min_ratio_zero(n: int) -> list[int | None]:
     return greenroom.map(odd, min_success_ratio=0.0)(n=[2, 4])
+
+
+@workflow
+def odd_twice(n: int) -> int:
+    return inc(n=odd(n=n))
+
+
+odd_plan = LaunchPlan.get_or_create(odd_twice, "flow.odd")
+
+
+@workflow
+def min_successes_of_workflows(n: int) -> list[int | None]:
+    return greenroom.map(odd_twice, concurrency=2, min_successes=2)(n=[1, 2, n])
+
+
+@workflow
+def min_ratio_of_plans(n: int) -> list[int | None]:
+    return greenroom.map(odd_plan, min_success_ratio=0.5)(n=[n, 4])
+
+
+@workflow
+def min_ratio_of_dynamics(n: int) -> list[int | None]:
+    return greenroom.map(down, min_success_ratio=0.5)(n=[n, 1])
+
+
+@workflow
+def min_ratio_of_workflows_missed(n: int) -> list[int | None]:
+    return greenroom.map(odd_twice, min_success_ratio=0.9)(n=[n, 4])
+
+
+@workflow
+def item_timeouts(n: int) -> list[int | None]:
+    return greenroom.map(slow, min_success_ratio=0.5)(n=[n, 0])
 
 
 @workflow
@@ -366,6 +428,11 @@ CASES: dict[str, Any] = {
     "min_successes_missed": ValueError("2 is even"),
     "min_ratio_rounds_up": ValueError("2 is even"),
     "min_ratio_zero": [None, None],
+    "min_successes_of_workflows": [2, None, 4],
+    "min_ratio_of_plans": [4, None],
+    "min_ratio_of_dynamics": [3, 1],
+    "min_ratio_of_workflows_missed": ValueError("4 is even"),
+    "item_timeouts": [None, 0],
     "item_retries": [12, 32],
     "retry_on": 3,
     "retry_on_others": KeyError("never again"),

@@ -342,17 +342,18 @@ class TestOtherTargets:
 
         assert outer(table=[[1], [], [2, 3]]) == [[2], [], [3, 4]]
 
-    def test_tolerance_is_for_tasks(self):
+    def test_bear_failures_too(self):
         """
-        What cannot be had is refused, not ignored.
+        Items of a mapped workflow that fail are None in their places, as long as enough succeed.
         """
 
         @workflow
         def sub(n: int) -> int:
-            return inc(n=n)
+            return inc(n=odd(n=n))
 
-        with pytest.raises(BadArgument, match="min_success_ratio"):
-            gmap(sub, min_success_ratio=0.5)(n=[1])
+        assert gmap(sub, min_success_ratio=0.5)(n=[1, 2, 3]) == [2, None, 4]
+        with pytest.raises(ValueError, match="2 is even"):
+            gmap(sub, min_success_ratio=0.9)(n=[1, 2, 3])
 
 
 class TestRefused:
