@@ -33,7 +33,7 @@ class Asks:
         handle.asks[asked.number] = ask
         if asked.serial not in handle.asking:
             handle.asking.add(asked.serial)
-            if self._crew.config.concurrency == 1:
+            if not handle.is_parked:  # What it waits for may need code that this runner opens between calls only.
                 self._crew.roster.park(handle)
         self._crew.port.say(ask)
 

@@ -50,6 +50,8 @@ class RunnerHandle:
         self.hand = Hand()
         self.defined: set[bytes] = set()
         self.pid = 0
+        self.is_concurrent = False
+        """Whether it runs calls at once: it does so for all its life, whatever it is used for."""
         self.is_templated = False
         """Whether it came from a template that holds its libraries."""
         self.is_up = False

@@ -77,6 +77,7 @@ class Roster:
         config = self._crew.config
         self._last += 1
         handle = RunnerHandle(self._last, kind, libraries)
+        handle.is_concurrent = config.concurrency > 1 and kind == "warm"
         settings = RunnerSettings(config, handle.number, kind, self._workshop)
         request = talk.Fork(handle.number, list(libraries), dict(config.env), settings.to_wire())
         try:

@@ -37,6 +37,7 @@ class Runner:
     def __init__(self, place: Place, stopper: Stopper, workshop: Workshop) -> None:
         settings = place.settings
         self._place = place
+        self._pid = os.getpid()
         self._sock = place.sock
         self.stream = talk.Stream()
         self._orders: deque[Any] = deque()
@@ -250,7 +251,7 @@ class Runner:
 
     def dispatcher(self, call: int) -> Dispatcher:
         """Who runs the calls that a call makes: the hub; in a child forked for it, that child."""
-        if os.getpid() != self._calls.pid:
+        if os.getpid() != self._pid:
             from greenroom.attempts import HereDispatcher
 
             return HereDispatcher()

@@ -51,7 +51,7 @@ class Stops:
         self._crew.watch.wake(0.0)
 
     def _is_concurrent(self, handle: RunnerHandle) -> bool:
-        return self._crew.config.concurrency > 1 and handle.kind == "warm"
+        return handle.is_concurrent
 
     def cancel(self, execution: str, node: str, items: Sequence[int], reason: str) -> None:
         """End calls, whether they wait or run. No items mean all of the node's, no node all of the execution's."""

@@ -23,6 +23,8 @@ from greenroom import (
 
 actor = ActorEnvironment("flow", replica_count=2)
 single = ActorEnvironment("flow-single", replica_count=1)
+at_once = ActorEnvironment("flow-at-once", replica_count=1, concurrency=3)
+forked = ActorEnvironment("flow-forked", replica_count=1, isolation="fork")
 
 
 @actor.task
@@ -370,6 +372,38 @@ def await_all(calls: Any) -> list[int]:
     return [int(call) for call in calls]
 
 
+@at_once.task
+async def leaf(n: int) -> int:
+    await asyncio.sleep(0)
+    return n
+
+
+@at_once.task
+async def two_leaves(n: int) -> int:
+    first, second = await asyncio.gather(leaf(n=n), leaf(n=1))
+    return first + second + tripled(n=n)
+
+
+@task
+def tripled(n: int) -> int:
+    return 3 * n
+
+
+@forked.task
+async def from_a_fork(n: int) -> int:
+    return await leaf(n=n)
+
+
+@workflow
+def eager_at_once(n: int) -> list[int]:
+    return greenroom.map(two_leaves)(n=[0, 1, 2, n, 4, 5])
+
+
+@workflow
+def eager_forked(n: int) -> int:
+    return from_a_fork(n=n)
+
+
 @eager
 async def of_everything(n: int) -> tuple[int, list[int], int, int]:
     return await row(ns=[n, 1]), await greenroom.map(inc)(n=[n, 1]), await down(n=n), await plan(ns=[n])
@@ -445,6 +479,8 @@ CASES: dict[str, Any] = {
     "eager_alone": [10, 1, 0, 2, 4, 0, 3, 5],
     "eager_nested": 6,
     "eager_of_everything": (6, [4, 2], 3, 4),
+    "eager_at_once": [1, 5, 9, 13, 17, 21],
+    "eager_forked": 3,
     "eager_fails": LookupError("bad 3"),
     "eager_fails_unseen": LookupError("bad 3"),
 }
