@@ -89,6 +89,7 @@ class Draft:
         "aliases",
         "body",
         "builder",
+        "called",
         "concurrency",
         "gate",
         "id",
@@ -97,6 +98,7 @@ class Draft:
         "line",
         "min_success_ratio",
         "min_successes",
+        "named",
         "outputs",
         "over",
         "overrides",
@@ -117,12 +119,17 @@ class Draft:
         outputs: Iterable[str] = (),
         body: Compiled | None = None,
         gate: GateKind | None = None,
+        called: Any = None,
     ) -> None:
         self.builder = builder
         self.kind = kind
         self.id = builder.take_id(name)
         self.line = line
         self.target = target
+        self.called = called if called is not None else target
+        """What its author called: for a map or a sub-workflow something else than what the node runs."""
+        self.named = False
+        """Whether its id is the author's choice."""
         self.inputs = dict(inputs or {})
         self.outputs = tuple(outputs)
         self.body = body
@@ -142,6 +149,7 @@ class Draft:
     def rename(self, name: str) -> None:
         """Give the node an id of the user's choice."""
         self.builder.release(self.id)
+        self.named = True
         self.id = self.builder.take_id(name, exactly=True)
 
     def wait_for(self, other: Draft) -> None:

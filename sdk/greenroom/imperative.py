@@ -175,9 +175,14 @@ class ImperativeWorkflow(WorkflowBase):
         Raises:
             CycleFound: Nodes wait for each other.
         """
+        builder, outputs = self.laid_out()
+        return builder.finish(self._input_types, outputs, self.failure_policy, self.interruptible)
+
+    def laid_out(self) -> tuple[Builder, dict[str, Wire]]:
+        """The nodes that were added so far, and where the outputs come from."""
         for draft in self._builder.drafts:
             close(draft)
-        return self._builder.finish(self._input_types, self._outputs, self.failure_policy, self.interruptible)
+        return self._builder, self._outputs
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if args:

@@ -20,6 +20,7 @@ from greenroom.schedules import CronSchedule, FixedRate
 from greenroom_core.graph import NodeKind
 
 if TYPE_CHECKING:
+    from greenroom.compat.idl.interface import ParameterMap
     from greenroom.types import Interface
     from greenroom.workflow import WorkflowBase
 
@@ -113,6 +114,14 @@ class LaunchPlan(Described):
     def interface(self) -> Interface:
         """The workflow's inputs, without the fixed ones and with the plan's defaults; its outputs."""
         return with_defaults(self.workflow.interface, self.default_inputs, without=self.fixed_inputs)
+
+    @property
+    def parameters(self) -> ParameterMap:
+        """Its inputs in Flyte's words: needed, or with a default."""
+        from greenroom.compat.contexts import FlyteContextManager
+        from greenroom.compat.interfaces import transform_inputs_to_parameters
+
+        return transform_inputs_to_parameters(FlyteContextManager.current_context(), self.python_interface)
 
     @classmethod
     def get_default_launch_plan(cls, ctx: object, workflow: WorkflowBase) -> LaunchPlan:

@@ -123,7 +123,16 @@ class MapTask(Described, Generic[R]):
         kind = NodeKind.MAP if target is self.target else NodeKind.TASK
         outputs = interface.outputs
         draft = builder.add(
-            Draft(builder, kind, self.short_name, line=line, target=target, inputs=inputs, outputs=outputs)
+            Draft(
+                builder,
+                kind,
+                self.short_name,
+                line=line,
+                target=target,
+                inputs=inputs,
+                outputs=outputs,
+                called=self,
+            )
         )
         if kind is NodeKind.MAP:
             draft.over = over

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -10,6 +11,7 @@ from greenroom.building import Draft, resized
 from greenroom.containers import check_secrets, split_resources
 from greenroom.definition_errors import BadArgument, PromiseMisuse
 from greenroom.environment import check_variables
+from greenroom.errors import GreenroomWarning
 from greenroom.options import Cache, Options, read_retries, read_timeout
 from greenroom_core.graph import NodeKind
 
@@ -39,7 +41,7 @@ def override(draft: Draft, node_name: str | None, given: Mapping[str, Any]) -> N
         PromiseMisuse: One is a promise.
     """
     who = f"with_overrides of {draft.id}"
-    _check(who, {"node_name": node_name, **given})
+    _check(who, {"node_name": node_name, **given}, getattr(draft.target, "recoverable_only", False))
     if node_name is not None:
         draft.rename(node_name)
     given = {name: value for name, value in given.items() if value is not None}
@@ -51,13 +53,17 @@ def override(draft: Draft, node_name: str | None, given: Mapping[str, Any]) -> N
         raise BadArgument(who, ignored[0], given[ignored[0]], "none: it is for calls of tasks")
 
 
-def _check(who: str, given: Mapping[str, Any]) -> None:
+def _check(who: str, given: Mapping[str, Any], lenient: bool) -> None:
+    """Refuse what is no override; where the program was written for Flyte, which ignores it, say so and go on."""
     from greenroom.promises import promises_in
 
     known = (*_OF_CALL, *_OF_CACHE, *_OF_CONTAINER)
     for name, value in given.items():
         if name not in known and name != "node_name":
-            raise BadArgument(who, name, value, f"nothing: there are node_name, {', '.join(known)}")
+            unknown = BadArgument(who, name, value, f"nothing: there are node_name, {', '.join(known)}")
+            if not lenient:
+                raise unknown
+            warnings.warn(f"{unknown} (it has no effect)", GreenroomWarning, stacklevel=4)
         for promise in promises_in(value):
             remedy = "give it a constant; what depends on data belongs in @dynamic"
             raise PromiseMisuse(repr(promise), f"{name}= is settled before the workflow runs", remedy)

@@ -107,6 +107,7 @@ class WorkflowBase(Described):
             inputs=inputs,
             outputs=self.interface.outputs,
             body=self.compiled,
+            called=self,
         )
         builder.add(draft)
         return draft, outputs_of(builder, draft, output_types(self.interface), tuple_name(self.interface))
@@ -193,7 +194,16 @@ class Workflow(WorkflowBase, Generic[P, R]):
         return (_restored, (self.function, self.failure_policy, self.interruptible, self.on_failure))
 
     def compile(self) -> Compiled:
-        """Run the body with promises.
+        """Run the body with promises; answers the graph.
+
+        Raises:
+            DefinitionError: As `laid_out`.
+        """
+        builder, outputs = self.laid_out()
+        return builder.finish(self.interface.inputs, outputs, self.failure_policy, self.interruptible)
+
+    def laid_out(self) -> tuple[Builder, dict[str, Wire]]:
+        """Run the body with promises; answers its nodes as it called them, and where the outputs come from.
 
         Raises:
             DefinitionError: It does with promises what only values allow, or gives back what it does not promise.
@@ -214,7 +224,7 @@ class Workflow(WorkflowBase, Generic[P, R]):
             outputs = bind_outputs(builder, returned, self.interface, f"workflow {self.name}", self.line)
             if self.on_failure is not None:
                 builder.failure_handler = failure_handler(builder, self.on_failure, promises, self.name, self.line)
-        return builder.finish(self.interface.inputs, outputs, self.failure_policy, self.interruptible)
+        return builder, outputs
 
 
 def _restored(function: Callable[..., Any], policy: FailurePolicy, interruptible: bool | None, on_failure: Any) -> Any:

@@ -45,6 +45,9 @@ class AliasModule(ModuleType):
     def _find(self, name: str) -> Any:
         if KNOWN.has(self.__name__, name):
             return served(self.__name__, name)
+        imported = _imported(self.__name__, name)
+        if imported is not None:
+            return imported
         if not name.startswith("_") and KNOWN.is_module(f"{self.__name__}.{name}"):
             return importlib.import_module(f"{self.__name__}.{name}")
         raise _unknown(self.__name__, name)
@@ -69,6 +72,13 @@ def served(module: str, name: str) -> Any:
     else:
         found = None if nothing else ours(EXACT.get((module, name), name))
     return stand_in(module, name, remedy_for(module, name)) if found is None else found
+
+
+def _imported(module: str, name: str) -> Any:
+    """What a module of theirs has because it imports it itself: what is served elsewhere under this name."""
+    if module.count(".") < 1 or not module.startswith("flytekit.") or not KNOWN.is_theirs(name):
+        return None
+    return ours(name)
 
 
 def ours(name: str) -> Any:

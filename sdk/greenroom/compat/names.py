@@ -29,6 +29,7 @@ HOMES: Final[Mapping[str, str]] = {
     "greenroom.compat.idl.literals": "Blob BlobMetadata Literal Scalar",
     "greenroom.compat.idl.identity": "Labels Annotations AuthRole SecurityContext Identifier "
     "WorkflowExecutionIdentifier TaskExecutionIdentifier NodeExecutionIdentifier",
+    "greenroom.compat.serialize": "get_serializable",
     "greenroom.metadata": "TaskMetadata WorkflowMetadata WorkflowMetadataDefaults",
     "greenroom.task": "ActorTask Task DynamicTask",
     "greenroom.workflow": "workflow WorkflowBase Workflow WorkflowFailurePolicy FailedNode",
@@ -36,7 +37,7 @@ HOMES: Final[Mapping[str, str]] = {
     "greenroom.actor_cache": "actor_cache",
     "greenroom.types": "BatchSize HashMethod StructuredDataset kwtypes",
     "greenroom.testing": "task_mock patch",
-    "greenroom.mapping": "map_task map",
+    "greenroom.mapping": "map_task map MapTask",
     "greenroom.conditions": "conditional",
     "greenroom.launch_plan": "LaunchPlan",
     "greenroom.schedules": "CronSchedule FixedRate",
@@ -74,6 +75,8 @@ RENAMED: Final[Mapping[str, str]] = {
     "PythonTask": "Task",
     "AsyncPythonFunctionTask": "Task",
     "PythonFunctionWorkflow": "Workflow",
+    "MapPythonTask": "MapTask",
+    "ArrayNodeMapTask": "MapTask",
     "array_node_map_task": "map_task",
     "FlyteError": "FailedNode",
     "FlyteRemote": "Remote",
@@ -128,6 +131,10 @@ MODULES: Final[Mapping[str, str]] = {
     "flytekit.models.interface": "greenroom.compat.idl.interface",
     "flytekit.models.core.identifier": "greenroom.compat.idl.identity",
     "flytekit.models.common": "greenroom.compat.idl.identity",
+    "flytekit.models.core.workflow": "greenroom.compat.idl.graph",
+    "flytekit.models.core.condition": "greenroom.compat.idl.graph",
+    "flytekit.models.admin.workflow": "greenroom.compat.idl.graph",
+    "flytekit.models.launch_plan": "greenroom.compat.idl.graph",
 }
 """Modules of theirs whose every name is in one of ours, also where it means something else elsewhere."""
 
@@ -273,6 +280,10 @@ class Known:
         if name.startswith("_"):
             return False
         return module.startswith(("flytekitplugins.", "flyte.")) or module == "flyte" or name in self.names(module)
+
+    def is_theirs(self, name: str) -> bool:
+        """Whether any module of theirs has a name."""
+        return not name.startswith("_") and any(name in names for names in self._read().values())
 
     def modules(self) -> list[str]:
         """Every module of theirs, but for plugins."""
