@@ -74,8 +74,8 @@ class HubConfig(BaseSettings):
     """Seconds from SIGTERM to SIGKILL, which costs the runner its cache."""
     heartbeat_s: float = Field(default=3.0, gt=0)
     """Seconds of silence after which a replica pings."""
-    orphan_after_s: float = Field(default=60.0, gt=0)
-    """Seconds that replicas stay without a hub, once their calls have ended."""
+    orphan_after_s: float = Field(default=55.0, gt=0)
+    """Seconds that replicas stay without a hub, once their calls have ended; nothing is left after a minute."""
     regular_slots: int = Field(default=0, ge=0)
     """Calls of regular tasks at a time where their resources do not say; 0 for four a core, at least 8."""
     ahead_us: int = Field(default=8000, ge=0)

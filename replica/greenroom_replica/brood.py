@@ -18,6 +18,11 @@ CRASHED: Final = 70
 """Exit code of a child whose own code raised: a bug of ours."""
 
 
+_TRACKER: Final = b"multiprocessing.resource_tracker"
+_TRACKING: Final = 1.0
+"""Seconds that a tracker gets."""
+
+
 @dataclass(slots=True)
 class Child:
     """One that was forked here."""
@@ -52,6 +57,8 @@ class Brood:
     def __init__(self, before_run: Callable[[], None]) -> None:
         self._before_run = before_run
         self._children: dict[int, Child] = {}
+        self._spared: dict[int, float] = {}
+        """Trackers of resources, and when each was first seen as an orphan."""
 
     def __len__(self) -> int:
         return len(self._children)
@@ -114,12 +121,20 @@ class Brood:
     def sweep(self) -> int:
         """Kill orphans and all that comes from them; returns how many. Their ends make another sweep worth while."""
         killed = 0
-        for pid in procfs.children(os.getpid()):
-            if pid in self._children:
+        orphans = [pid for pid in procfs.children(os.getpid()) if pid not in self._children]
+        self._spared = {pid: since for pid, since in self._spared.items() if pid in orphans}
+        for pid in orphans:
+            if self._is_spared(pid):
                 continue
             for descendant in [*procfs.descendants(pid), pid]:
                 killed += kill(descendant, signal.SIGKILL)
         return killed
+
+    def _is_spared(self, pid: int) -> bool:
+        """`multiprocessing`'s tracker removes the shared memory that a dead process left, and ends by itself then."""
+        if _TRACKER not in procfs.command(pid):
+            return False
+        return time.monotonic() - self._spared.setdefault(pid, time.monotonic()) < _TRACKING
 
     def kill(self, pid: int, number: int) -> None:
         """Signal a child, and its group too where it is to die; one that was reaped is no child any more."""

@@ -15,8 +15,8 @@ class ConfigFault(ValueError):
 class Timings:
     """How long things may take, seconds. Tests make them short; the hub's `Welcome` may change some."""
 
-    orphan_after: float = 60.0
-    """Without a hub for so long, and with no call running, a replica leaves."""
+    orphan_after: float = 55.0
+    """Without a hub for so long, and with no call running, a replica leaves: a minute after it nothing is there."""
     heartbeat: float = 3.0
     """After so long without a word from the hub a ping is sent."""
     silent_after: float = 8.0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
+import os
 import random
+import socket
 import time
 from collections.abc import Callable, Sequence
 from inspect import signature
@@ -249,3 +252,21 @@ def frames_of(messages: list[Message]) -> list[bytes]:
 
 def _weight(message: Message) -> int:
     return sum(len(part) for part in message if isinstance(part, bytes))
+
+
+def remove_dead_socket(hub: str) -> None:
+    """Remove the unix socket of a hub that was killed for good: it could not do so itself.
+
+    Args:
+        hub: Where the hub was; anything but a unix socket on which nobody listens is left alone.
+    """
+    path = hub.removeprefix("unix://")
+    if path == hub:
+        return
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(OSError):
+        before = os.stat(path).st_ctime_ns
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            if os.stat(path).st_ctime_ns == before:  # Another hub may have come meanwhile.
+                os.unlink(path)

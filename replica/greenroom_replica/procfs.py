@@ -83,6 +83,11 @@ def is_without(pid: int, name: str) -> bool:
     return bool(lines) and not any(name in line for line in lines)
 
 
+def command(pid: int) -> bytes:
+    """Its command line; empty if it has gone."""
+    return _read(f"/proc/{pid}/cmdline")
+
+
 def threads(pid: int) -> int:
     """How many threads it has; 0 if it has gone."""
     fields = _stat(pid)

@@ -20,7 +20,7 @@ from greenroom_protocol.frames import Assign, Bye, Cache, Log, Lost, Message, Po
 from greenroom_protocol.version import VERSION
 from greenroom_replica import system
 from greenroom_replica.config import ReplicaConfig, with_settings
-from greenroom_replica.connection import Connection, Refused
+from greenroom_replica.connection import Connection, Refused, remove_dead_socket
 from greenroom_replica.core.outcomes import Built
 from greenroom_replica.core.session import Session, StaleHub
 from greenroom_replica.core.slots import check
@@ -233,13 +233,15 @@ class Supervisor:
         """Report figures, and leave where there is no hub for too long."""
         while True:
             timings = self._crew.timings
-            await asyncio.sleep(max(0.02, min(timings.stats, timings.orphan_after / 4)))
+            left = self._hub_seen + timings.orphan_after - time.monotonic()
+            await asyncio.sleep(max(0.02, min(timings.stats, timings.orphan_after / 4, left)))
             if self._link.is_open and self.is_welcome:
                 self._hub_seen = time.monotonic()
                 self._report()
                 self._recycle()
             elif time.monotonic() - self._hub_seen > timings.orphan_after and not self._crew.is_busy:
                 self.leave("there is no hub")
+                remove_dead_socket(self._config.hub)
 
     def _report(self) -> None:
         figures = self._crew.figures()

@@ -84,7 +84,7 @@ class Zygote:
 
     Args:
         listener: A listening unix socket; None for a replica that runs without a launcher.
-        idle_after: Seconds without a launcher and without replicas after which it ends.
+        idle_after: Seconds without a launcher after which it ends, as soon as it has no replicas.
     """
 
     def __init__(self, listener: socket.socket | None, idle_after: float = 60.0) -> None:
@@ -119,15 +119,19 @@ class Zygote:
         for replica in self.replicas.values():
             unsent = not replica.line.flush() or unsent
         now = time.monotonic()
-        if self._launchers or self.replicas or self._left:
+        if self._launchers:
             self._alone_since = now
-        elif now - self._alone_since >= self._idle_after:
+        elif not self.replicas and not self._left and now - self._alone_since >= self._idle_after:
             self.stop()
             return 0.0
         self.templates.expire(now)
         if self._left:
             self._left = {name for name in self._left if not cgroups.remove_left(name)}
-        return 0.05 if unsent or self._left else max(0.05, min(60.0, self._alone_since + self._idle_after - now))
+        return (
+            0.05
+            if unsent or self._left
+            else max(0.05, min(60.0, self._alone_since + self._idle_after - now if not self.replicas else 60.0))
+        )
 
     # Launchers ------------------------------------------------------------------------------------------------------
 
@@ -306,7 +310,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m greenroom_replica.zygote", description=__doc__)
     parser.add_argument("--socket", required=True, help="path of the unix socket to serve")
     parser.add_argument(
-        "--idle-after", type=float, default=60.0, help="seconds without a hub and replicas before it ends"
+        "--idle-after", type=float, default=55.0, help="seconds without a hub before it ends, once no replica is left"
     )
     parser.add_argument("--ready-fd", type=int, help="a descriptor that gets a byte once the socket is there")
     options = parser.parse_args(arguments)

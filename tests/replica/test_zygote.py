@@ -15,6 +15,7 @@ from pathlib import Path
 from greenroom_protocol.zygote import Count, Exit, Living, Ready, Refused, Spawned
 from tests.replica.conftest import Launcher, Rig, ZygoteProcess, descendants_of, is_zombie
 from tests.replica.fake_hub import FakeHub, listening
+from tests.replica.test_hard_to_kill import kill_itself
 
 
 def busy(seconds: float) -> None:
@@ -161,7 +162,7 @@ async def test_an_idle_zygote_ends(tmp_path: Path) -> None:
 
 async def test_everything_ends_after_the_hub_was_killed_for_good(hub: FakeHub, tmp_path: Path) -> None:
     """
-    With no hub for the orphan's time and no call running, replicas leave, and the zygote after them.
+    With no hub for the orphan's time and no call running, replicas leave, and the zygote with them; the hub's socket too.
     """
     zygote = ZygoteProcess(tmp_path, idle_after=0.3)
     async with listening(hub, tmp_path / "hub.sock") as url:
@@ -170,12 +171,15 @@ async def test_everything_ends_after_the_hub_was_killed_for_good(hub: FakeHub, t
         await rig.replica(timings={"orphan_after": 0.3, "reconnect_most": 0.1})
         below = descendants_of(zygote.pid)
         await launcher.close()
+    with socket.socket(socket.AF_UNIX) as dead:  # As one that was killed leaves it.
+        dead.bind(str(tmp_path / "hub.sock"))
 
     code = await asyncio.to_thread(zygote.process.wait, 15)
 
     assert code == 0
     assert not [pid for pid in below if alive(pid)]
     assert not (tmp_path / "r1").exists()
+    assert not (tmp_path / "hub.sock").exists()
 
 
 async def test_exit_takes_everything_along(hub: FakeHub, own_zygote: ZygoteProcess, tmp_path: Path) -> None:
@@ -210,6 +214,25 @@ async def test_a_dead_runners_daemons_die_with_it(rig: Rig) -> None:
     await rig.hub.assign(lambda n: os.kill(os.getpid(), 9), [0])
 
     await gone(daemon)
+
+
+def leave_shared_memory(n: int) -> str:
+    from multiprocessing import shared_memory
+
+    return shared_memory.SharedMemory(create=True, size=100).name
+
+
+async def test_shared_memory_of_a_dead_runner_is_removed(rig: Rig) -> None:
+    """
+    What a call has left in shared memory goes with its runner: whoever tracks it gets the time to.
+    """
+    await rig.replica()
+    name = (await rig.hub.call(leave_shared_memory, 0)).value
+    assert Path("/dev/shm", name).exists()
+
+    await rig.hub.assign(kill_itself, [0])
+
+    await rig.hub.until(lambda: not Path("/dev/shm", name).exists())
 
 
 async def test_a_dead_supervisor_takes_its_runner_along(rig: Rig) -> None:
