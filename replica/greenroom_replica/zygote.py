@@ -127,11 +127,9 @@ class Zygote:
         self.templates.expire(now)
         if self._left:
             self._left = {name for name in self._left if not cgroups.remove_left(name)}
-        return (
-            0.05
-            if unsent or self._left
-            else max(0.05, min(60.0, self._alone_since + self._idle_after - now if not self.replicas else 60.0))
-        )
+        if unsent or self._left:
+            return 0.05
+        return 60.0 if self.replicas else max(0.05, min(60.0, self._alone_since + self._idle_after - now))
 
     # Launchers ------------------------------------------------------------------------------------------------------
 
