@@ -68,7 +68,7 @@ def mapped(interface: Interface, over: Collection[str], tolerant: bool) -> Inter
     """
     inputs = []
     for part in interface.inputs.values():
-        listed: Any = list[part.annotation]  # type: ignore[name-defined]
+        listed: Any = typing.List[part.annotation]  # type: ignore[name-defined]  # noqa: UP006  (as programs ask for it)
         inputs.append(Input(part.name, listed, codec_for(listed)) if part.name in over else part)
     outputs = []
     for given in interface.outputs.values():

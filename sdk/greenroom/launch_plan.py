@@ -119,9 +119,10 @@ class LaunchPlan(Described):
     def parameters(self) -> ParameterMap:
         """Its inputs in Flyte's words: needed, or with a default."""
         from greenroom.compat.contexts import FlyteContextManager
-        from greenroom.compat.interfaces import transform_inputs_to_parameters
+        from greenroom.compat.interfaces import python_interface, transform_inputs_to_parameters
 
-        return transform_inputs_to_parameters(FlyteContextManager.current_context(), self.python_interface)
+        interface = python_interface(self.interface, getattr(self.workflow, "__doc__", None))
+        return transform_inputs_to_parameters(FlyteContextManager.current_context(), interface)
 
     @classmethod
     def get_default_launch_plan(cls, ctx: object, workflow: WorkflowBase) -> LaunchPlan:

@@ -11,7 +11,6 @@ from greenroom import building
 from greenroom.building import Builder, Draft, Wire
 from greenroom.calls import arguments, wires
 from greenroom.definition_errors import BadArgument, UnknownArgument
-from greenroom.described import Described
 from greenroom.interfaces import mapped, output_types, tuple_name, with_defaults
 from greenroom.lines import caller
 from greenroom.promises import outputs_of
@@ -22,6 +21,7 @@ from greenroom_core.graph import NodeKind
 from greenroom_core.program import Mode
 
 if TYPE_CHECKING:
+    from greenroom.compat.interfaces import Interface as PythonInterface
     from greenroom.metadata import TaskMetadata
     from greenroom.types import Interface
 
@@ -31,7 +31,7 @@ R = TypeVar("R")
 _TARGETS: Final = "a task, a workflow, a launch plan, or functools.partial of one"
 
 
-class MapTask(Described, Generic[R]):
+class MapTask(Generic[R]):
     """A task (or what else is called) that goes over lists.
 
     Attributes:
@@ -79,6 +79,15 @@ class MapTask(Described, Generic[R]):
         """Inputs and outputs of the map if every input that is not bound is a list."""
         over = [name for name in self.target.interface.inputs if name not in self.bound]
         return with_defaults(self.interface_over(over), {}, without=self.bound)
+
+    @property
+    def python_interface(self) -> PythonInterface:
+        """Inputs and outputs by their Python types; what is bound keeps its own."""
+        from greenroom.compat.interfaces import python_interface
+
+        return python_interface(
+            self.interface_over([name for name in self.target.interface.inputs if name not in self.bound])
+        )
 
     def interface_over(self, over: Sequence[str]) -> Interface:
         """Inputs and outputs of the map over some of its inputs."""

@@ -74,13 +74,16 @@ class Interface:
         return Interface(self.inputs_with_defaults, outputs, self.output_tuple_name, self.docstring)
 
 
-def python_interface(own: OwnInterface) -> Interface:
-    """An interface of ours by its Python types."""
+def python_interface(own: OwnInterface, doc: str | None = None) -> Interface:
+    """An interface of ours by its Python types, and what a docstring says of its parts."""
+    from greenroom.compat.docstrings import described
+
     inputs = {
         part.name: (part.annotation, None if part.default is MISSING else part.default) for part in own.inputs.values()
     }
     named = own.named.__name__ if own.shape == "named" else None
-    return Interface(inputs, {part.name: part.annotation for part in own.outputs.values()}, named)
+    outputs = {part.name: part.annotation for part in own.outputs.values()}
+    return Interface(inputs, outputs, named, described(doc))
 
 
 def transform_function_to_interface(
@@ -127,7 +130,8 @@ def transform_inputs_to_parameters(ctx: Any, interface: Interface) -> ParameterM
     from greenroom.compat.engine import TypeEngine
 
     made: dict[str, Parameter] = {}
-    for name, variable in transform_variable_map(interface.inputs).items():
+    told = interface.docstring.inputs if interface.docstring is not None else {}
+    for name, variable in transform_variable_map(interface.inputs, told).items():
         annotation, default = interface.inputs_with_defaults[name]
         optional = type(None) in typing.get_args(annotation)
         if default is None and not optional:

@@ -29,6 +29,7 @@ HOMES: Final[Mapping[str, str]] = {
     "greenroom.compat.idl.literals": "Blob BlobMetadata Literal Scalar",
     "greenroom.compat.idl.identity": "Labels Annotations AuthRole SecurityContext Identifier "
     "WorkflowExecutionIdentifier TaskExecutionIdentifier NodeExecutionIdentifier",
+    "greenroom.compat.schemas": "FlyteSchema",
     "greenroom.compat.serialize": "get_serializable",
     "greenroom.metadata": "TaskMetadata WorkflowMetadata WorkflowMetadataDefaults",
     "greenroom.task": "ActorTask Task DynamicTask",
@@ -188,7 +189,6 @@ REMEDIES: Final[Mapping[str, str]] = {
     "BaseSensor": "wait in a @task with a timeout, or look on a schedule",
     "FileSensor": "wait in a @task with a timeout, or look on a schedule",
     "Artifact": "return the value as an output, and pass it on as an input",
-    "FlyteSchema": "annotate with StructuredDataset or the DataFrame's own class",
     "App": "serve models from an @actor_cache loader that starts the server and returns its handle",
     "Pod": "give the task or its ActorEnvironment pod_template=PodTemplate(pod_spec=...)",
     "PythonInstanceTask": _PLAIN,

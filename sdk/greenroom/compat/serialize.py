@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, Final
 
 from greenroom.building import Builder, DictOf, Draft, ListOf, Wire
+from greenroom.compat.docstrings import described
 from greenroom.compat.engine import TypeEngine
 from greenroom.compat.idl import graph as idl
 from greenroom.compat.idl.identity import Identifier, ResourceType
@@ -76,10 +77,10 @@ def _id(settings: Any, kind: int, name: str) -> Identifier:
 
 
 def _interface(entity: Any) -> TypedInterface:
-    interface = entity.interface
+    interface, told = entity.interface, described(getattr(entity, "__doc__", None))
     return TypedInterface(
-        {name: Variable(part.type, name) for name, part in interface.inputs.items()},
-        {name: Variable(part.type, name) for name, part in interface.outputs.items()},
+        {name: Variable(part.type, told.inputs.get(name, name)) for name, part in interface.inputs.items()},
+        {name: Variable(part.type, told.outputs or name) for name, part in interface.outputs.items()},
     )
 
 

@@ -103,7 +103,7 @@ class FastSerializationSettings:
     distribution_location: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass
 class SerializationSettings:
     """What a program says of itself when it is serialized."""
 
@@ -121,7 +121,7 @@ class SerializationSettings:
     def __post_init__(self) -> None:
         if self.flytekit_virtualenv_root is None:
             root = os.path.dirname(os.path.dirname(self.python_interpreter))
-            object.__setattr__(self, "flytekit_virtualenv_root", root)
+            self.flytekit_virtualenv_root = root
 
     @property
     def entrypoint_settings(self) -> EntrypointSettings:

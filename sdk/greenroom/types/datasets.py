@@ -128,8 +128,14 @@ class DatasetCodec(Codec):
     uploads = True
     name = "StructuredDataset"
 
-    def __init__(self, columns: Sequence[str] | None = None, file_format: str = "") -> None:
+    def __init__(
+        self,
+        columns: Sequence[str] | None = None,
+        file_format: str = "",
+        of: type[StructuredDataset] = StructuredDataset,
+    ) -> None:
         self._columns, self._format = None if columns is None else list(columns), file_format
+        self._of = of
 
     def to_plain(self, obj: Any, store: BlobStore) -> Plain:
         """The table's file, or where it is."""
@@ -146,11 +152,11 @@ class DatasetCodec(Codec):
     def from_plain(self, plain: Plain, store: BlobStore) -> Any:
         """The table, not read yet."""
         if type(plain) is ExtType and plain.code == Ext.TABLE:
-            return StructuredDataset.of_content(unpack(plain.data), store, self._columns)
+            return self._of.of_content(unpack(plain.data), store, self._columns)
         if type(plain) is ExtType and plain.code == Ext.PICKLE:
             from greenroom.types.opaque import unpickled
 
-            return StructuredDataset(dataframe=unpickled(plain, store))
+            return self._of(dataframe=unpickled(plain, store))
         return self.otherwise(plain, store)
 
     def describe(self) -> TypeSpec:
@@ -167,7 +173,7 @@ class DatasetCodec(Codec):
         """The path or address of a parquet or csv file."""
         if "://" not in text and not os.path.isfile(text):
             raise TypeMismatch(self.name, repr(text), "no such file; give a parquet or csv file")
-        return StructuredDataset(uri=text)
+        return self._of(uri=text)
 
 
 def _of_address(dataset: StructuredDataset, store: BlobStore) -> dict[str, Any]:

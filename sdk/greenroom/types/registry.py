@@ -235,10 +235,10 @@ def _annotated(of: Any, metadata: tuple[Any, ...]) -> Codec:
 
 def _table(kind: type, columns: list[str] | None = None, file_format: str = "") -> Codec | None:
     root = kind.__module__.partition(".")[0]
-    if root == "greenroom" and kind.__name__ == "StructuredDataset":
+    if root == "greenroom" and kind.__name__ in ("StructuredDataset", "FlyteSchema"):
         from greenroom.types.datasets import DatasetCodec
 
-        return DatasetCodec(columns, file_format)
+        return DatasetCodec(columns, file_format, typing.cast(Any, kind))
     if root in ("pandas", "polars", "pyarrow"):
         from greenroom.types.tables import TableCodec, form_of
 

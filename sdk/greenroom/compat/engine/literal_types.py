@@ -165,7 +165,7 @@ def is_table(kind: type) -> bool:
     """Whether a class is one of tables."""
     root = kind.__module__.partition(".")[0]
     if root == "greenroom":
-        return kind.__name__ == "StructuredDataset"
+        return kind.__name__ in ("StructuredDataset", "FlyteSchema")
     if root not in ("pandas", "polars", "pyarrow"):
         return False
     from greenroom.types.tables import form_of
