@@ -162,7 +162,9 @@ def _calls_lost(fact: f.CallsLost, execution: Execution | None) -> dict[str, Any
 
 
 def _calls_cached(fact: f.CallsCached, execution: Execution | None) -> dict[str, Any]:
-    return {"node": fact.node, **_which(fact.outcomes), "count": fact.outcomes.size, "from": fact.source}
+    failed = fact.outcomes.size - fact.outcomes.status_list().count(Status.SUCCEEDED)
+    told = {"node": fact.node, **_which(fact.outcomes), "count": fact.outcomes.size, "from": fact.source}
+    return {**told, "failed": failed} if failed else told
 
 
 def _branch_chosen(fact: f.BranchChosen, execution: Execution | None) -> dict[str, Any]:

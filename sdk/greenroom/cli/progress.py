@@ -181,8 +181,11 @@ class Progress:
 
     def _calls_cached(self, event: Event) -> None:
         node = self.node(event["node"])
-        node.cached += event.get("count") or len(event.get("items") or (0,))
-        node.cached_from = event.get("from") or ""
+        source = event.get("from") or ""
+        node.cached_from = source if node.cached_from in ("", source) else "several executions"
+        failed = int(event.get("failed") or 0)  # Failures that are final are taken over too.
+        node.cached += (event.get("count") or len(event.get("items") or (0,))) - failed
+        node.failed += failed
 
     def _node_ended(self, event: Event) -> None:
         node = self.node(event["node"])

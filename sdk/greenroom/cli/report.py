@@ -53,7 +53,8 @@ def node_line(node: NodeView, width: int = 0, waited: float | None = None) -> st
 def _ended_text(node: NodeView) -> str:
     took = duration(node.seconds)
     if node.is_map:
-        return f"{_counts(node)}  {took}{_where(node)}"
+        why = f"  ({_kinds(node)})" if node.failed and node.kinds else ""
+        return f"{_counts(node)}  {took}{_where(node)}{why}"
     if node.cached and node.cached_from:
         return f"cached, from {node.cached_from}"
     if node.child:
@@ -80,7 +81,7 @@ def _counts(node: NodeView) -> str:
     if node.failed:
         parts.append(f"{node.failed} failed")
     if node.cached:
-        parts.append(f"{node.cached} cached")
+        parts.append(f"{node.cached} cached{' from ' + node.cached_from if node.cached_from else ''}")
     if node.cancelled:
         parts.append(f"{node.cancelled} cancelled")
     return ", ".join(parts)
@@ -187,18 +188,25 @@ def _call_text(call: Mapping[str, Any] | None) -> str:
 
 def map_summary(node: NodeView, cwd: str = "") -> str:
     """`983 kept, 17 failed: 15 ValueError at flow.py:41, 2 timeouts`."""
-    kinds = []
-    for kind, count in node.kinds.most_common(4):
-        name, at, where = kind.partition(" at ")
-        kinds.append(many(count, "timeout") if name in _TIMEOUTS else f"{count} {name}{at}{own_paths(where, cwd)}")
-    told = sum(count for _, count in node.kinds.most_common(4))
-    if told < node.failed:
-        kinds.append(f"{node.failed - told} more")
+    kinds = _kinds(node, cwd)
     parts = [f"{node.succeeded + node.cached} kept"]
     if node.cancelled:
         parts.append(f"{node.cancelled} cancelled")
-    parts.append(f"{node.failed} failed{': ' + ', '.join(kinds) if kinds else ''}")
+    parts.append(f"{node.failed} failed{': ' + kinds if kinds else ''}")
     return ", ".join(parts)
+
+
+def _kinds(node: NodeView, cwd: str | None = None) -> str:
+    """`15 ValueError at flow.py:41, 2 timeouts`; where somebody stands is not known, files have no folder."""
+    kinds = []
+    for kind, count in node.kinds.most_common(4):
+        name, at, where = kind.partition(" at ")
+        place = os.path.basename(where) if cwd is None else own_paths(where, cwd)
+        kinds.append(many(count, "timeout") if name in _TIMEOUTS else f"{count} {name}{at}{place}")
+    told = sum(count for _, count in node.kinds.most_common(4))
+    if told < node.failed:
+        kinds.append(f"{node.failed - told} more")
+    return ", ".join(kinds)
 
 
 def warning_lines(progress: Progress) -> list[str]:

@@ -133,6 +133,34 @@ def test_a_node_that_waits():
     assert node_line(progress.nodes["train"]) == " ..  train"
 
 
+def test_a_map_that_took_outcomes_over_and_bore_failures():
+    """
+    How many were taken, from where, and what the failures were, those that were taken over counted once.
+    """
+    failure = {"item": 3, "attempt": 1, "type": "ValueError", "message": "bad", "where": "/home/ada/flow.py:41"}
+    progress = told(
+        started("m", what="map", total=6),
+        {"kind": "calls_cached", "node": "m", "first": 0, "count": 3, "failed": 1, "from": "wf-0001"},
+        {
+            "kind": "calls_finished",
+            "node": "m",
+            "replica": "r1",
+            "first": 3,
+            "count": 3,
+            "succeeded": 2,
+            "failed": 1,
+            "cancelled": 0,
+            "failures": [failure],
+        },
+        {"kind": "node_ended", "node": "m", "outcome": "succeeded", "succeeded": 4, "failed": 2, "at": 0.2},
+    )
+
+    line = node_line(progress.nodes["m"])
+
+    assert line.startswith(" ok  m             6/6, 2 failed, 2 cached from wf-0001  ")
+    assert line.endswith("(1 ValueError at flow.py:41, 1 more)")
+
+
 def test_what_ended_otherwise():
     """
     Cached, child, skipped, aborted and failed nodes say so.
