@@ -6,12 +6,10 @@ only: a dynamic task yields them. Their functions are partials of functions here
 
 from __future__ import annotations
 
-import asyncio
 import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from greenroom.eager import awaited
 from greenroom.options import Options
 from greenroom.task import DynamicTask, EagerTask, Task
 from greenroom_core.program import Mode
@@ -99,6 +97,10 @@ async def bear_each(
         ValueError: The lists have different lengths.
         Exception: The first item's that failed, where too many have.
     """
+    import asyncio  # Not above: who defines a map does not run it.
+
+    from greenroom.eager import awaited
+
     count = _length(over, inputs)
     needed = min(count, successes if successes is not None else math.ceil(count * ratio - 1e-9))
     room = asyncio.Semaphore(concurrency or max(1, count))
