@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import traceback
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -98,9 +99,18 @@ def _recoverable(error: BaseException) -> bool | None:
 
 def _message(error: BaseException) -> str:
     try:
-        return str(error)
+        told = str(error)
     except BaseException as inner:
         return f"<its __str__ raised {type(inner).__name__}>"
+    return _refused_memory(told) if isinstance(error, MemoryError) else told
+
+
+def _refused_memory(told: str) -> str:
+    """The words of a `MemoryError`, which by itself says little."""
+    bound = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    most = f"this process may map {bound >> 20} MiB, by the memory limit of its replica" if bound > 0 else ""
+    said = ": ".join(part for part in ("out of memory", told, most) if part)
+    return f"{said}; ask for more with limits=Resources(mem=...), or do less at a time"
 
 
 def _pickle(error: BaseException) -> bytes | None:

@@ -13,6 +13,8 @@ import sys
 import tempfile
 from typing import Any, Final
 
+from greenroom_replica.procfs import status
+
 LINUX: Final = sys.platform.startswith("linux")
 
 _libc: Any = ctypes.CDLL(None, use_errno=True)
@@ -73,6 +75,23 @@ def punch(fd: int, start: int, end: int) -> None:
     start, end = -(-start // 4096) * 4096, end // 4096 * 4096
     if LINUX and end > start:
         _libc.fallocate(fd, _KEEP_SIZE_PUNCH_HOLE, ctypes.c_longlong(start), ctypes.c_longlong(end - start))
+
+
+def bound_memory(pid: int, limit: int) -> None:
+    """Have the kernel refuse a process what goes far beyond its memory limit, where no control group counts for it.
+
+    What is mapped counts here, not what is held: stacks of threads, buffers of libraries that are never filled. So the
+    bound leaves room above the limit, which itself is kept by looking; in between two looks nobody fills the machine.
+    """
+    if LINUX:
+        with contextlib.suppress(OSError, ValueError):  # It has gone, or has a lower bound already.
+            mapped = status(pid, "VmData").get("VmData", 0)
+            bound = mapped + limit + max(limit // 2, _MAPPED_ONLY)
+            resource.prlimit(pid, resource.RLIMIT_DATA, (bound, bound))
+
+
+_MAPPED_ONLY: Final = 256 << 20
+"""Bytes that libraries map and do not fill: OpenBLAS alone takes 32 MiB a core."""
 
 
 def high_base(count: int) -> int:

@@ -246,6 +246,9 @@ class Watch:
             group = ControlGroup.make(name, config.memory_limit, config.pids_limit)
             if group is not None and group.add(handle.pid):
                 self._groups[handle.number] = group
+        group = self._groups.get(handle.number)
+        if config.memory_limit and (group is None or not group.limits_memory):
+            system.bound_memory(handle.pid, config.memory_limit)
 
     def gone(self, handle: RunnerHandle) -> None:
         """A runner has ended."""

@@ -123,6 +123,29 @@ async def test_a_limit_below_an_idle_runner_is_told_not_looped(rig: Rig) -> None
     assert "limits" in failure.message
 
 
+def take_at_once(mib: int) -> int:
+    return len(b"x" * (mib << 20))
+
+
+async def test_what_is_far_beyond_the_limit_is_refused_where_nothing_counts_it(rig: Rig) -> None:
+    """
+    Without a control group one large allocation raises in the call, in words; runner, entries and machine stay.
+    """
+    await rig.replica(memory_limit=64 << 20, cgroups=False)
+    before = (await rig.hub.call(_pid, 0)).value
+
+    outcome = await rig.hub.call(take_at_once, 2_000)
+
+    assert (outcome.status, outcome.value.cause) == (Status.FAILED, Cause.MEMORY)
+    assert outcome.value.message.startswith("out of memory: this process may map ")
+    assert "limits=Resources(mem=...)" in outcome.value.message
+    assert (await rig.hub.call(_pid, 0)).value == before
+
+
+def _pid(n: int) -> int:
+    return os.getpid()
+
+
 @pytest.mark.parametrize("limit", [{"max_calls": 5}, {"max_age": 0.2}, {"max_memory": 200 << 20}])
 async def test_a_replica_past_its_limits_asks_for_a_replacement(rig: Rig, limit: dict[str, float]) -> None:
     """

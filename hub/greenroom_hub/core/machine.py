@@ -37,7 +37,7 @@ from greenroom_hub.core.events import (
 )
 from greenroom_hub.core.placement import look_soon, schedule
 from greenroom_hub.core.results import on_heard, on_results, on_unsendable
-from greenroom_hub.core.scaling import retire_idle, scale
+from greenroom_hub.core.scaling import may_retire, retire_idle, scale
 from greenroom_hub.core.sessions import (
     admit_waiting,
     give_up_expected,
@@ -78,11 +78,12 @@ class Machine:
         times = [state.expected_until] if state.expected else []
         times += [one.deadline_ms for one in state.replicas.values() if one.deadline_ms is not None]
         for pool in state.pools.values():
-            if pool.idle_since_ms is not None and pool.replicas:
+            if pool.idle_since_ms is not None and may_retire(pool):
                 times.append(pool.idle_since_ms + int(pool.ttl(state.settings.ttl_s) * 1000))
             single = pool.scaledown_ttl
-            if single is not None:
-                times.extend(pool.replicas[name].used_ms + int(single * 1000) for name in pool.idle)
+            if single is not None and len(pool.alive()) > max(1, pool.minimum):
+                idle = [one for name in pool.idle if not (one := pool.replicas[name]).external]
+                times.extend(one.used_ms + int(single * 1000) for one in idle)
             if pool.retry_ms > state.now.mono_ms:
                 times.append(pool.retry_ms)
             if pool.waits or look_soon(state, pool):

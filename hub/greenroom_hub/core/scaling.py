@@ -239,6 +239,12 @@ def retire_idle(state: State, pool: Pool) -> None:
                 drain(state, one, f"idle for {single:g} s (scaledown_ttl)")
 
 
+def may_retire(pool: Pool) -> list[Replica]:
+    """Replicas that go once the environment's time is over; not those that are kept warm, or leave already."""
+    own = [one for one in pool.alive() if not one.external]
+    return [one for one in own if one.in_flight == 0][: max(0, len(own) - pool.minimum)]
+
+
 def span(seconds: float) -> str:
     """`245` as `4 min`."""
     if seconds < 60:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Final
 
 from greenroom_hub.core.ledger import Capacity
 
@@ -57,24 +58,36 @@ def _cores() -> float:
 
 
 def _cpu_quota() -> float | None:
-    unified = _read(Path("/sys/fs/cgroup") / _own_group("") / "cpu.max")
-    if unified and not unified.startswith("max"):
-        quota, period = unified.split()
-        return int(quota) / int(period)
-    folder = Path("/sys/fs/cgroup/cpu") / _own_group("cpu")
-    quota_us, period_us = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
-    if quota_us and period_us and int(quota_us) > 0:
-        return int(quota_us) / int(period_us)
-    return None
+    """Cores by the tightest quota of the own control group and those above it; None without one."""
+    quotas = []
+    for folder in _groups("", _ROOT):
+        told = (_read(folder / "cpu.max") or "max").split()
+        if len(told) == 2 and told[0].isdigit():
+            quotas.append(int(told[0]) / int(told[1]))
+    for folder in _groups("cpu", _ROOT / "cpu"):
+        quota_us, period_us = _read(folder / "cpu.cfs_quota_us"), _read(folder / "cpu.cfs_period_us")
+        if quota_us and period_us and int(quota_us) > 0:
+            quotas.append(int(quota_us) / int(period_us))
+    return min(quotas, default=None)
 
 
 def _memory() -> int:
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limits = [
-        _read(Path("/sys/fs/cgroup") / _own_group("") / "memory.max"),
-        _read(Path("/sys/fs/cgroup/memory") / _own_group("memory") / "memory.limit_in_bytes"),
-    ]
+    limits = [_read(folder / "memory.max") for folder in _groups("", _ROOT)]
+    limits += [_read(folder / "memory.limit_in_bytes") for folder in _groups("memory", _ROOT / "memory")]
     return min([total, *(int(limit) for limit in limits if limit and limit.isdigit())])
+
+
+_ROOT: Final = Path("/sys/fs/cgroup")
+
+
+def _groups(controller: str, root: Path) -> list[Path]:
+    """The own control group's folder and those of all groups above: each one's limits hold.
+
+    A container sees its own group as the root, whatever its path is called outside; the root is always among them.
+    """
+    group = root / _own_group(controller)
+    return [group, *(above for above in group.parents if above == root or root in above.parents)]
 
 
 def _own_group(controller: str) -> str:
