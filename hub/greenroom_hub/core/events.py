@@ -30,6 +30,16 @@ class Submitted:
 
 
 @dataclass(frozen=True, slots=True)
+class PrewarmWanted:
+    """Somebody wants the replicas of an environment to load what its calls will want."""
+
+    request: int
+    environment: str
+    loader: str = ""
+    """Only entries of this loader (its name, or `module:name`); all if empty."""
+
+
+@dataclass(frozen=True, slots=True)
 class CancelWanted:
     """Somebody wants an execution to end."""
 
@@ -219,6 +229,7 @@ class Tick:
 Event: TypeAlias = (
     Submitted
     | CancelWanted
+    | PrewarmWanted
     | GateAnswered
     | Registered
     | PlanWanted

@@ -27,6 +27,7 @@ from greenroom_hub.core.events import (
     PlanChecked,
     PlanStopped,
     PlanWanted,
+    PrewarmWanted,
     Registered,
     ReplicaConnected,
     ReplicaExited,
@@ -36,6 +37,7 @@ from greenroom_hub.core.events import (
     Unsendable,
 )
 from greenroom_hub.core.placement import look_soon, schedule
+from greenroom_hub.core.prewarming import on_prewarm_wanted
 from greenroom_hub.core.results import on_heard, on_results, on_unsendable
 from greenroom_hub.core.scaling import may_retire, retire_idle, scale
 from greenroom_hub.core.sessions import (
@@ -146,6 +148,7 @@ def _look_again(state: State) -> None:
 _HANDLERS: Final[dict[type[Any], Callable[[State, Any], None]]] = {
     Submitted: submissions.on_submitted,
     CancelWanted: submissions.on_cancel_wanted,
+    PrewarmWanted: on_prewarm_wanted,
     GateAnswered: submissions.on_gate_answered,
     Registered: registering.on_registered,
     PlanWanted: plans.on_plan_wanted,

@@ -234,7 +234,8 @@ def _send(state: State, pool: Pool, replica: Replica, choice: Choice) -> int:
     wanted = wanted_of(run, node)
     if wanted not in replica.knows:
         replica.knows.add(wanted)
-        state.do(define(run, node, replica.id))
+        pool.code = define(run, node, replica.id)
+        state.do(pool.code)
     numbers = [node.items.attempts[item] for item in items] if node.items.trouble else node.items.attempts[items[0]]
     run.note(pool.key, replica.id, len(items))
     queueing.note(state, run, node.id)

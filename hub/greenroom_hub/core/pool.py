@@ -11,6 +11,7 @@ from greenroom_core.program import Environment, Interpreter, Resources
 from greenroom_core.values import pack
 from greenroom_core.wire import to_wire
 from greenroom_hub.core.affinity import Affinity, EntryKey
+from greenroom_hub.core.commands import Define
 from greenroom_hub.core.holdings import Holdings
 from greenroom_hub.core.lanes import NodeLanes
 from greenroom_hub.core.replica import Entry, Loading, Replica, ReplicaState
@@ -89,6 +90,8 @@ class Pool:
     """Replicas by the entries that they hold, and lanes by those that they want."""
     recipes: dict[EntryKey, Mapping[str, Any]] = field(default_factory=dict)
     """How to load entries in another process."""
+    code: Define | None = None
+    """The definition that was last sent to one of its replicas: it leads to the code that recipes are of."""
     failures: int = 0
     """Launches that failed one after the other; those that were under way side by side count once."""
     failed_ms: int = 0

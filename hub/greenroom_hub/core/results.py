@@ -118,6 +118,7 @@ def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any
         pool.note_entry(replica, entry)
     entry.preview = str(told.get("preview") or entry.preview)
     entry.bytes = int(told.get("bytes") or entry.bytes)
+    entry.gpu_bytes = int(told.get("gpu_bytes") or entry.gpu_bytes)
     entry.hits += hits
     entry.last_used_ms = state.now.wall_ms
     if misses:
@@ -252,8 +253,14 @@ def _on_cache(state: State, replica: Replica, message: Cache) -> None:
         pool.note_entry(replica, entry)
         entry.preview = str(told.get("preview") or "")
         entry.bytes = int(told.get("bytes") or 0)
+        entry.gpu_bytes = int(told.get("gpu_bytes") or 0)
         entry.load_ms = float(told.get("load_ms") or 0.0)
+        entry.loaded_by = str(told.get("loaded_by") or "prewarm")
+        entry.last_used_ms = state.now.wall_ms
         entry.depends = tuple(str(name) for name in told.get("depends") or ())
         _keep_recipe(pool, told)
+        state.count_cache(pool.environment.name, misses=1, load_seconds=entry.load_ms / 1000)
+    if message.gone:
+        state.count_cache(pool.environment.name, evictions=len(message.gone))
     for loader, key, *_ in message.gone:
         pool.drop_entry(replica, (loader, key), state.now.mono_ms)

@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from greenroom_core.execution import Execution
 from greenroom_core.values import Slice, ValueFault, pack
 from greenroom_hub.core.commands import Reply
-from greenroom_hub.core.events import CancelWanted
+from greenroom_hub.core.events import CancelWanted, PrewarmWanted
 from greenroom_hub.edge import views
 from greenroom_hub.edge.errors import ApiError
 from greenroom_hub.edge.feed import LiveFeed, text_of
@@ -223,6 +223,15 @@ class Api:
     async def cache(self, request: web.Request) -> web.Response:
         """Entries of the actor cache."""
         return web.json_response({"entries": views.cache(self._hub.state)})
+
+    async def prewarm(self, request: web.Request) -> web.Response:
+        """Have the replicas of an environment load: `{"environment", "loader"}`."""
+        told = await read_json(request)
+        environment, loader = str(told.get("environment") or ""), str(told.get("loader") or "")
+        reply = await self._hub.ask(lambda number: PrewarmWanted(number, environment, loader))
+        if reply.error is not None:
+            raise ApiError(reply.error.code, reply.error.message)
+        return web.json_response({"environment": environment, "replicas": list(reply.notes)}, status=202)
 
     async def hub(self, request: web.Request) -> web.Response:
         """About the hub."""

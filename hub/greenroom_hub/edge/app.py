@@ -77,6 +77,7 @@ def make_app(
     app.router.add_get("/api/replicas", api.replicas)
     app.router.add_get("/api/replicas/{id}/logs", admin.logs)
     app.router.add_get("/api/cache", api.cache)
+    app.router.add_post("/api/prewarm", api.prewarm)
     app.router.add_post("/api/clean", admin.clean)
     app.router.add_get("/api/me", admin.me)
     app.router.add_get("/api/invites", admin.invites)

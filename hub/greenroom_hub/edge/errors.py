@@ -14,6 +14,7 @@ _STATUS = {
     "unknown_program": 404,
     "unknown_execution": 404,
     "unknown_gate": 404,
+    "unknown_environment": 404,
     "unknown_entity": 404,
     "not_active": 409,
     "conflict": 409,

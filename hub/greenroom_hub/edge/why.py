@@ -65,7 +65,8 @@ def _ended(store: Store, execution: Execution, node: NodeRun, item: int, row: in
         yield f"ran for {took:.3g} s, from {_clock(started)}"
         for told in outcomes.cache:
             for change in told.get("changed") or ():
-                yield f"cold at {_clock(started)}: {change}"
+                loader = str(told.get("loader", "")).rpartition(":")[2].rpartition(".")[2]
+                yield f"cold at {_clock(started)}: {loader} changed: {change}"
 
 
 def _placement(fact: CallsFinished, position: int) -> tuple[float, str]:

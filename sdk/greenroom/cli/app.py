@@ -29,6 +29,8 @@ _COMMANDS: Final = {
     "replicas": ("greenroom.cli.lists:replicas", "List environments and their warm replicas."),
     "replica": ("greenroom.cli.replica:replica", "Start a replica by hand, or read what one wrote."),
     "cache": ("greenroom.cli.lists:cache", "List entries of the actor cache."),
+    "prewarm": ("greenroom.cli.warmth:prewarm", "Have replicas load entries before anybody asks for them."),
+    "why": ("greenroom.cli.warmth:why", "Say why a call ran where and when it ran."),
     "bundle": ("greenroom.cli.results:bundle", "List the files that travel with a program."),
     "clean": ("greenroom.cli.cleaning:clean", "Remove what old executions left on the disk."),
     "exec": ("greenroom.cli.child:exec_", "Run any command with union and flytekit served by Greenroom."),

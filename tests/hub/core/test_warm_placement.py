@@ -11,7 +11,7 @@ from greenroom_core.program import Task
 from greenroom_core.values import pack, pack_list
 from greenroom_hub.core import commands as c
 from greenroom_hub.core.affinity import MAX_VALUES
-from greenroom_hub.core.events import Heard
+from greenroom_hub.core.events import Heard, PrewarmWanted
 from greenroom_hub.core.lanes import KEPT, WINDOW
 from greenroom_protocol.frames import Cache
 from tests.hub.core.driver import HubDriver, Sent, chain_program, map_program, task_program
@@ -346,3 +346,45 @@ def test_an_edit_after_five_minutes_finds_the_replica() -> None:
     hub.submit(task_program("renamed"), "two-1")
 
     assert [before] == [sent.replica for sent in hub.sent]
+
+
+def test_prewarm_on_demand(two: Pool) -> None:
+    """
+    Each replica is told to load what others hold and it lacks; an environment that is not there is said to be so.
+    """
+    recipe = {"module": "m", "qualname": "load", "args": b"m"}
+    name = holder(two, 1)
+    two.want("again-1", 1)
+    sent = two.take()
+    two.answer(sent, us=CALL_US, cache=telemetry(sent, 1, recipe=recipe))
+
+    two.when(PrewarmWanted(7, "e"))
+    (sent_there,) = two.does(c.SendPrewarm)
+    (reply,) = two.tells(c.Reply)
+    two.when(PrewarmWanted(8, "e", "other_loader"))
+    nothing = two.does(c.SendPrewarm)
+    two.when(PrewarmWanted(9, "elsewhere"))
+    (refused,) = two.tells(c.Reply)
+
+    assert sent_there.replica != name
+    assert (recipe,) == sent_there.recipes
+    assert 2 == len(reply.notes)
+    assert not nothing
+    assert refused.error is not None
+    assert "unknown_environment" == refused.error.code
+
+
+def test_telemetry_knows_gpu_memory_and_what_was_loaded_in_advance(two: Pool) -> None:
+    """
+    What entries take on a GPU is known, and loads outside of calls count as loads.
+    """
+    (name, *_) = two.has
+    link = two.state.replicas[name].link
+    before = two.state.cache_figures["e"]["misses"]
+    loaded = {"loader": "m:load", "key": "k9", "preview": "model=9", "bytes": 5, "gpu_bytes": 7, "load_ms": 250.0}
+
+    two.when(Heard(name, link, Cache([loaded], [])))
+
+    entry = two.state.replicas[name].entries["m:load", "k9"]
+    assert (5, 7, "prewarm") == (entry.bytes, entry.gpu_bytes, entry.loaded_by)
+    assert before + 1 == two.state.cache_figures["e"]["misses"]

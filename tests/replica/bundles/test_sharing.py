@@ -321,6 +321,24 @@ def test_a_library_of_the_same_name_does_not_hide_a_module(
     assert sys.modules["greenroom_test_utils.part"] is library.part
 
 
+def test_a_shared_module_brings_what_it_had_imported(runner: Runner) -> None:
+    """
+    Running it would have imported them: whoever looks for the module of a class by its name finds it.
+    """
+    files = {
+        "flow.py": "from model import Model\n",
+        "model.py": "from base import Base\n\n\nclass Model(Base):\n    pass\n",
+        "base.py": "import root\n\n\nclass Base:\n    pass\n",
+        "root.py": "",
+    }
+    base = runner.load(files).Model.__mro__[1]
+
+    runner.load({**files, "flow.py": "from model import Model\nNEW = 1\n"})
+
+    assert sys.modules["base"].Base is base
+    assert "root" in sys.modules
+
+
 NAMES = ("a", "b", "c", "d")
 
 
