@@ -20,7 +20,7 @@ from greenroom_hub.core.lanes import Lane, NodeLanes
 from greenroom_hub.core.loading import holds_words, overdue, worth_loading
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Loading, Replica
-from greenroom_hub.core.room import depth_for, load_of, room_for
+from greenroom_hub.core.room import depth_for, first_ramp, load_of, room_for
 from greenroom_hub.core.run import Run
 from greenroom_hub.core.state import State
 from greenroom_hub.core.timing import SHORT_US, Timing
@@ -287,8 +287,8 @@ def look_soon(state: State, pool: Pool) -> bool:
     return bool(pool.queue) or any(one.takes_calls and one.in_flight > one.slots for one in pool.replicas.values())
 
 
-def deepen(replica: Replica, key: tuple[str, str], mean_us: float) -> None:
+def deepen(replica: Replica, key: tuple[str, str], timing: Timing) -> None:
     """A result has come: the replica's queue for this node may be twice as deep, if its calls are short."""
     width = max(1, replica.slots)
-    now = replica.ramp.get(key, width)
-    replica.ramp[key] = min(now * 2, 1 << 16) if mean_us < SHORT_US * 20 else width
+    now = replica.ramp.get(key) or first_ramp(timing, width)
+    replica.ramp[key] = min(now * 2, 1 << 16) if timing.mean_us < SHORT_US * 20 else width

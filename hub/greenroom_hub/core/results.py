@@ -84,7 +84,7 @@ def _learn(state: State, run: Run, node: NodeRun, replica: Replica, outcomes: Ou
     state.pools[replica.pool].loaded(replica, (run.id, node.id))
     timing = state.timing(replica.pool, node.task.name if node.task else "")
     timing.add(total - loads_us, outcomes.size)
-    deepen(replica, (run.id, node.id), timing.mean_us)
+    deepen(replica, (run.id, node.id), timing)
     if replica.id not in run.used:
         run.used.add(replica.id)
         if replica.ready_ms and replica.ready_ms < run.submitted_mono:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from greenroom_core.noderun import NodeRun
 from greenroom_hub.core.pool import Pool
@@ -24,6 +24,12 @@ class Load(NamedTuple):
     shared_us: float
     """Microseconds of work in those."""
 
+
+_TAUGHT: Final = 16
+"""Calls that were measured to be short for each one that a new node may send ahead unmeasured."""
+
+_FIRST_RAMP: Final = 64
+"""Most of those: inputs may differ from those that were measured."""
 
 _NOTHING = Load(0.0, 0, 0, 0.0)
 
@@ -65,6 +71,11 @@ def depth_for(state: State, replica: Replica, timing: Timing, load: Load) -> int
     return max(width, int((ahead - load.shared_us) / max(timing.mean_us, 1.0)))
 
 
+def first_ramp(timing: Timing, width: int) -> int:
+    """How deep a replica's queue for a node may be at first: what other nodes have taught of such calls counts."""
+    return width * max(1, min(timing.count // _TAUGHT, _FIRST_RAMP)) if timing.short else width
+
+
 def room_for(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica, timing: Timing, load: Load) -> int:
     """Calls of a node to send to a replica now; 0 (or less) for none."""
     assert node.items is not None
@@ -75,7 +86,8 @@ def room_for(state: State, pool: Pool, run: Run, node: NodeRun, replica: Replica
     if timing.short and allowed > 0:
         width -= load.taken
         own = len(replica.held.get((run.id, node.id), ()))
-        allowed = min(allowed, min(replica.ramp.get((run.id, node.id), width), DEEPEST * width) - own)
+        ramp = replica.ramp.get((run.id, node.id)) or first_ramp(timing, width)
+        allowed = min(allowed, min(ramp, DEEPEST * width) - own)
     if room >= allowed * len(pool.replicas):
         return allowed  # Enough for all: nobody needs to be counted.
     if not pool.sharing:

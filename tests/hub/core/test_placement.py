@@ -165,3 +165,17 @@ def test_a_node_waits_while_others_use_the_machine() -> None:
 
     (pool,) = [pool for pool in hub.state.pools.values() if pool.waits]
     assert "needs cpu=1, in use by one-1" == pool.waits
+
+
+def test_what_one_node_has_taught_counts_for_the_next() -> None:
+    """
+    A map of a task whose calls are known to be short begins with many of them in a frame, as one that streams needs.
+    """
+    hub = HubDriver()
+    hub.submit(map_program(count=2), name="first", xs=xs(5_000))
+    hub.connect()
+    hub.answer_all(us=30)
+
+    hub.submit(map_program(count=2), name="second", xs=xs(500))
+
+    assert [64, 64] == [len(sent.items) for sent in hub.sent]
