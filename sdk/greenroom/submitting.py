@@ -310,8 +310,8 @@ def place_of(entity: Any) -> str:
 
 
 def _module_of(entity: Any) -> str:
-    while hasattr(entity, "workflow"):
-        entity = entity.workflow
+    while (inner := getattr(entity, "workflow", None) or getattr(entity, "target", None)) is not None:
+        entity = inner  # A launch plan's workflow, a map's task.
     module = getattr(entity, "__module__", "")
     return module if isinstance(module, str) else ""
 

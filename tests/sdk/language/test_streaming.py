@@ -14,6 +14,7 @@ from greenroom.client import AsyncClient, Client
 from greenroom.definition_errors import BadArgument
 from greenroom.handles import FailedCall
 from greenroom.streaming import Stream, handed_out
+from greenroom.submitting import place_of
 from greenroom.testing import hub  # noqa: F401  (a fixture)
 from tests.sdk.language.test_flow import elsewhere  # noqa: F401  (a fixture)
 
@@ -172,3 +173,10 @@ async def test_for_coroutines(hub: Client, elsewhere: Any) -> None:  # noqa: F81
     async with AsyncClient(hub.url) as client:
         client._shared.found = hub._shared.hub()
         assert [1, 2, 3] == [one async for one in client.map(elsewhere.inc, range(3))]
+
+
+def test_a_map_belongs_to_the_project_of_its_task():
+    """
+    What is bundled for `Client.map` is the file that defines the task, so that it travels once, by module.
+    """
+    assert __file__ == place_of(Stream(add, ([1],), {}, None).entity)
