@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
 
 from greenroom.definition_errors import BadArgument
 from greenroom.errors import ReferenceUnresolved
@@ -16,6 +16,9 @@ from greenroom.workflow import WorkflowBase
 from greenroom_core.entities import Kind, Reference
 from greenroom_core.graph import Graph, Node, NodeKind
 from greenroom_core.program import Plan
+
+if TYPE_CHECKING:
+    from greenroom.compat.idl.identity import Identifier
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +40,13 @@ class ReferenceId:
             if not isinstance(value, str):
                 raise BadArgument(f"reference_{self.kind}", field, value, "text")
 
+    def identifier(self) -> Identifier:
+        """The same in Flyte's words."""
+        from greenroom.compat.idl.identity import Identifier
+
+        kind = {"task": 1, "workflow": 2}.get(self.kind, 3)
+        return Identifier(kind, self.project, self.domain, self.name, self.version)
+
 
 class ReferenceTask(Task[P, R]):
     """A task that was registered elsewhere; the function here says only what it takes and gives."""
@@ -48,6 +58,11 @@ class ReferenceTask(Task[P, R]):
         super().__init__(function, Options(), name=reference.name, key=_key(reference))
         self._stub = function
         self.function = _unresolved(reference)
+
+    @property
+    def id(self) -> Identifier:
+        """What it stands for, in Flyte's words."""
+        return self.reference.identifier()
 
     def __reduce__(self) -> Any:
         return (ReferenceTask, (self._stub, self.reference))
@@ -62,6 +77,11 @@ class ReferencePlan(LaunchPlan):
         self.reference = reference
         super().__init__(_key(reference), _ReferredWorkflow(function, reference))
         self._stub = function
+
+    @property
+    def id(self) -> Identifier:
+        """What it stands for, in Flyte's words."""
+        return self.reference.identifier()
 
     def __reduce__(self) -> Any:
         return (ReferencePlan, (self._stub, self.reference))

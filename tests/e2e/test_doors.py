@@ -139,6 +139,7 @@ def test_a_body_that_is_too_large(host: Person) -> None:
 
     assert (answer.status, answer.json["error"]) == (413, "too_large")
     assert "blob" in answer.json["message"]
+    assert {f"{LARGEST:,}", f"{LARGEST + 1:,}"} <= set(answer.json["message"].split())
 
 
 def test_programs_that_cannot_be_taken(host: Person) -> None:

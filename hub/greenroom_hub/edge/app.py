@@ -38,7 +38,7 @@ def make_app(
     async def replica(request: web.Request) -> web.StreamResponse:
         return await links.serve(request, only_replicas(request[CALLER]))
 
-    app = web.Application(client_max_size=max_body, middlewares=[_door(auth, names)])
+    app = web.Application(client_max_size=max_body, middlewares=[_door(auth, names, max_body)])
     app.router.add_get("/api/hub", api.hub)
     app.router.add_post("/api/hub/stop", api.stop)
     app.router.add_post("/api/executions", api.submit)
@@ -90,7 +90,7 @@ def make_app(
     return app
 
 
-def _door(auth: Auth, names: Names) -> Middleware:
+def _door(auth: Auth, names: Names, max_body: int) -> Middleware:
     @web.middleware
     async def door(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -98,8 +98,9 @@ def _door(auth: Auth, names: Names) -> Middleware:
             return await handler(request)
         except ApiError as fault:
             return fault.response()
-        except web.HTTPRequestEntityTooLarge as fault:
-            sizes = f"a body of more than {fault.args[0] if fault.args else 'the allowed'} bytes"
+        except web.HTTPRequestEntityTooLarge:
+            given = "more" if request.content_length is None else f"{request.content_length:,} bytes"
+            sizes = f"a body holds at most {max_body:,} bytes, this one has {given}"
             return ApiError("too_large", f"{sizes}; send large values as blobs").response()
         except web.HTTPException as fault:
             code = "not_found" if fault.status == 404 else "bad_request"

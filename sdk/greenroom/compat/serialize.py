@@ -180,10 +180,11 @@ class _Laid:
             overrides.interruptible,
         )
         inputs = _inputs_of(draft)
+        bound = {} if draft.kind is NodeKind.GATE else draft.inputs  # A gate's are told by the gate itself.
         return idl.Node(
             self._names[draft],
             metadata,
-            sorted((self._binding(n, w, inputs.get(n)) for n, w in draft.inputs.items()), key=lambda made: made.var),
+            sorted((self._binding(n, w, inputs.get(n)) for n, w in bound.items()), key=lambda made: made.var),
             list(dict.fromkeys(before)),
             [idl.Alias(var, alias) for var, alias in draft.aliases.items()],
             **self._target(draft),

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
-from greenroom import LaunchPlan, conditional, map_task, task, workflow
+from greenroom import (
+    LaunchPlan,
+    approve,
+    conditional,
+    map_task,
+    reference_task,
+    sleep,
+    task,
+    wait_for_input,
+    workflow,
+)
 from greenroom.compat.idl.literals import Primitive
 from greenroom.compat.serialize import get_serializable
 from greenroom.compat.settings import Image, ImageConfig, SerializationSettings
@@ -110,6 +121,36 @@ def test_plans_have_parameters() -> None:
     assert spec.default_inputs.parameters["n"].default.scalar.primitive.integer == 4
     assert spec.fixed_inputs.literals["by"].scalar.primitive.integer == 2
     assert "by" not in spec.default_inputs.parameters
+
+
+def test_gates_say_what_they_wait_for() -> None:
+    """
+    Somebody's value, somebody's consent, or some time.
+    """
+
+    @workflow
+    def wf(n: int) -> int:
+        told = wait_for_input("told", timedelta(hours=1), bool)
+        pause = sleep(timedelta(seconds=10))
+        told >> pause
+        return approve(inc(n=n), "checked", timedelta(hours=1))
+
+    gates = [node.gate_node for node in describe(wf).template.nodes if node.gate_node]
+
+    assert gates[0].signal.signal_id == "told"
+    assert gates[1].sleep.duration == timedelta(seconds=10)
+    assert gates[2].approve.signal_id == "checked"
+
+
+def test_references_tell_what_they_stand_for() -> None:
+    """
+    A reference has the identifier of what was registered.
+    """
+
+    @reference_task(project="p", domain="d", name="m.t", version="v")
+    def there(n: int) -> int: ...  # type: ignore[empty-body]
+
+    assert vars(there.id) == {"resource_type": 1, "project": "p", "domain": "d", "name": "m.t", "version": "v"}
 
 
 @workflow

@@ -91,7 +91,7 @@ def _of_class(ctx: Any, value: Any, annotation: Any, kind: Any, expected: Litera
             return _table(ctx, value, expected)
     if is_record(kind) or kind is dict or annotation is bytes:
         return Literal(scalar=Scalar(binary=idl.Binary(packed(_of(value, kind)), MESSAGEPACK)))
-    return _pickle(ctx, _of(value, kind) if isinstance(kind, type) else value)
+    return _pickle(ctx, _of(value, kind) if isinstance(kind, type) and kind is not Any else value)
 
 
 def _of(value: Any, kind: Any) -> Any:
