@@ -161,7 +161,8 @@ class Service:
         executor.on_check_plan, hub.on_notify = checks.begin, webhooks.begin
         doorway = Doorway(hub, store, archive, vault)
         registrar = Registrar(hub, archive, vault, doorway, checks)
-        doorway.resolve, doorway.check_references = registrar.resolved, registrar.check_references
+        doorway.resolve, doorway.fill = registrar.resolved, registrar.filled
+        doorway.check_references = registrar.check_references
         entities = Entities(hub, registrar, archive)
         api = Api(hub, store, logs, archive, doorway, feed, self.about, self.used_url, self.request_stop)
         cleaning = Cleaning(hub, store, logs, folder, config.blob_spare_s)

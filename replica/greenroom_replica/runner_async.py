@@ -283,6 +283,8 @@ class Coroutines:
             extras["warnings"], callee.warnings[:] = list(callee.warnings), ()
         if callee.reports or context._decks is not None:
             callee.report(context, inputs, result, bool(status), extras)
+        if context._artifacts:
+            extras["artifacts"] = context._artifacts
         context.close()
         if len(self._running) == 1:
             await self._settle(callee, extras)

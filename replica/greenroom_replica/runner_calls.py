@@ -202,6 +202,8 @@ class Calls:
             extras["warnings"], callee.warnings[:] = list(callee.warnings), ()
         if callee.reports or context._decks is not None:
             callee.report(context, inputs, result, False, extras)
+        if context._artifacts:
+            extras["artifacts"] = context._artifacts
         if words[CANCEL] == context._key and (why := self.stopper.stopped(context._key)) is not None:
             return interrupted(callee, None, why)
         return 0, body

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from greenroom import containers, secrets
+from greenroom.artifacts import ArtifactQuery, artifact_in
 from greenroom.building import Builder, Compiled, Entities
 from greenroom.calls import arguments
 from greenroom.context import current_context
@@ -28,6 +29,7 @@ from greenroom_core import program as core
 from greenroom_core.fragments import Fragment
 from greenroom_core.graph import Graph
 from greenroom_core.values import Value
+from greenroom_core.wire import to_wire
 
 if TYPE_CHECKING:
     from greenroom.blobs import BlobStore
@@ -167,8 +169,10 @@ def submission_of(
         MissingArgument, UnknownArgument, TooManyArguments: The inputs are not those of the entity.
         TypeMismatch: An input does not fit its annotation.
     """
-    values = encode_inputs(compiled.program.entity, compiled.interface, args, inputs or {}, store)
+    queries: dict[str, entities.Query] = {}
+    values = encode_inputs(compiled.program.entity, compiled.interface, args, inputs or {}, store, queries)
     options["webhooks"] = compiled.webhooks
+    options["queries"] = queries
     options["labels"] = {**compiled.labels, **options.get("labels", {})}
     if compiled.refreshes and options.get("cached_results", core.CachedResults.USE) is core.CachedResults.USE:
         options["cached_results"] = core.CachedResults.REFRESH
@@ -181,13 +185,32 @@ def submission_of(
 
 
 def encode_inputs(
-    name: str, interface: Interface, args: Sequence[object], kwargs: Mapping[str, object], store: BlobStore
+    name: str,
+    interface: Interface,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    store: BlobStore,
+    queries: dict[str, entities.Query] | None = None,
 ) -> dict[str, Value]:
-    """The values of an entity's inputs, defaults included."""
+    """The values of an entity's inputs, defaults included.
+
+    Args:
+        name: Of the entity.
+        interface: Its inputs.
+        args: By position.
+        kwargs: By name.
+        store: Takes values that are large, and files.
+        queries: Takes the inputs that the hub looks up as artifacts; None where no hub is asked.
+    """
     short = name.rsplit(".", 1)[-1]
     given = arguments(short, interface, args, kwargs)
     values = {}
     for key, value in given.items():
+        if isinstance(value, ArtifactQuery) and queries is not None:
+            queries[key] = value.told()
+            continue
+        if isinstance(value, ArtifactQuery):
+            raise BadArgument(short, key, value, "a value: artifacts are looked up by a hub, not in this process")
         try:
             values[key] = interface.inputs[key].codec.encode(value, store)
         except ValueProblem as problem:
@@ -307,6 +330,7 @@ def _carried(task: Task[Any, Any]) -> dict[str, Any]:
     options = task.options
     told: dict[str, Any] = {
         "affinity": task.affinity,
+        "artifacts": _artifacts(task),
         "deck": options.deck,
         "deck_fields": list(options.deck_fields or ()),
         "untyped": options.untyped,
@@ -315,6 +339,12 @@ def _carried(task: Task[Any, Any]) -> dict[str, Any]:
         **_docs(options.docs),
     }
     return {name: value for name, value in told.items() if value}
+
+
+def _artifacts(task: Task[Any, Any]) -> dict[str, Any]:
+    """The outputs of a task that are artifacts."""
+    found = {name: artifact_in(part.annotation) for name, part in task.interface.outputs.items()}
+    return {name: to_wire(artifact.made()) for name, artifact in found.items() if artifact is not None}
 
 
 def _cached(task: Task[Any, Any]) -> core.Cached | None:

@@ -225,7 +225,17 @@ class _NoStats:
 class Context:
     """What a call may know about itself. `current_context()` gives it."""
 
-    __slots__ = ("_checkpoint", "_decks", "_folder", "_key", "_surroundings", "attempt", "enable_deck", "item")
+    __slots__ = (
+        "_artifacts",
+        "_checkpoint",
+        "_decks",
+        "_folder",
+        "_key",
+        "_surroundings",
+        "attempt",
+        "enable_deck",
+        "item",
+    )
 
     attempt: int
     """The attempt's number, from 1."""
@@ -241,6 +251,7 @@ class Context:
         self._folder: str | None = None
         self._checkpoint: Checkpoint | None = None
         self._decks: list[Any] | None = None
+        self._artifacts: dict[str, dict[str, str]] | None = None
         self.enable_deck = False
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -345,6 +356,13 @@ class Context:
     def dispatcher(self) -> Dispatcher:
         """Who runs the calls that this call makes as an async task."""
         return self._surroundings.port.dispatcher(self._key)
+
+    @property
+    def artifacts(self) -> dict[str, dict[str, str]]:
+        """Partitions of the artifacts that this call makes, by their names; `Artifact.create_from` fills it."""
+        if self._artifacts is None:
+            self._artifacts = {}
+        return self._artifacts
 
     @property
     def default_deck(self) -> Any:

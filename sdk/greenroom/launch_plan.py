@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from greenroom import building
+from greenroom.artifacts import ArtifactQuery
 from greenroom.building import Builder, Draft
 from greenroom.calls import arguments, check, wires
 from greenroom.definition_errors import BadArgument, PlanExists, TaskArgumentRefused, UnknownArgument
@@ -83,6 +84,8 @@ class LaunchPlan(Described):
             for name, value in given.items():
                 if name not in known:
                     raise UnknownArgument(f"launch plan {self.name!r}", name, list(known)).at(self.line)
+                if isinstance(value, ArtifactQuery) and given is self.default_inputs:
+                    continue  # The hub looks it up.
                 check(value, known[name].codec, f"launch plan {self.name!r}, input {name!r}")
         for name in self.default_inputs.keys() & self.fixed_inputs.keys():
             raise BadArgument(f"launch plan {self.name!r}", "default_inputs", name, "inputs that are not fixed").at(

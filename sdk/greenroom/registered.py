@@ -140,7 +140,8 @@ class LooseCodec(Codec):
 def interface_of(name: str, shown: Mapping[str, Any]) -> Interface:
     """The interface of a registered entity, from its description."""
     told: Mapping[str, Any] = shown.get("interface") or {}
-    kept, fixed = set(shown.get("inputs") or ()), set(shown.get("fixed") or ())
+    kept = {*(shown.get("inputs") or ()), *(shown.get("queries") or ())}
+    fixed = set(shown.get("fixed") or ())
     inputs = []
     for part in told.get("inputs", ()):
         if part["name"] not in fixed:

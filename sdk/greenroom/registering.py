@@ -8,13 +8,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from greenroom import secrets
+from greenroom.artifacts import ArtifactQuery
 from greenroom.definition_errors import BadArgument
 from greenroom.launch_plan import LaunchPlan
 from greenroom.notifications import offset_seconds
 from greenroom.schedules import CronSchedule, FixedRate
 from greenroom.task import Task
 from greenroom.workflow import WorkflowBase
-from greenroom_core.entities import CatchUp, Kind, Registration, Schedule
+from greenroom_core.entities import CatchUp, Kind, Query, Registration, Schedule
 
 if TYPE_CHECKING:
     from greenroom.blobs import BlobStore
@@ -85,6 +86,7 @@ def to_register(
         by=by,
         inputs=_defaults(compiled, blobs),
         fixed=compiled.fixed,
+        queries=_queries(compiled),
         labels=compiled.labels,
         env=env,
         secrets=_secrets(compiled),
@@ -106,8 +108,14 @@ def _defaults(compiled: CompiledProgram, blobs: BlobStore) -> dict[str, bytes]:
     return {
         name: part.codec.encode(part.default, blobs)
         for name, part in inputs.items()
-        if not part.required and name not in compiled.fixed
+        if not part.required and name not in compiled.fixed and not isinstance(part.default, ArtifactQuery)
     }
+
+
+def _queries(compiled: CompiledProgram) -> dict[str, Query]:
+    """Inputs that are looked up as artifacts unless they are given."""
+    inputs = compiled.interface.inputs
+    return {name: part.default.told() for name, part in inputs.items() if isinstance(part.default, ArtifactQuery)}
 
 
 def schedule_of(plan: LaunchPlan) -> Schedule | None:

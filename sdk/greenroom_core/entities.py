@@ -60,6 +60,30 @@ class Schedule:
     catch_up: CatchUp = CatchUp.SKIP
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What an output of a task is called, as an artifact."""
+
+    name: str
+    project: str = ""
+    """Empty for the program's."""
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Partitions whose values are those of inputs, by their names."""
+    keys: tuple[str, ...] = ()
+    """Names of all its partitions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """The newest value of an artifact, for an input that nobody gives."""
+
+    name: str
+    project: str = ""
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+
 ENDS: tuple[str, ...] = ("succeeded", "failed", "aborted", "timed_out")
 """Ends of an execution that a webhook may be told of. A scheduled run that could not start counts as failed."""
 
@@ -88,6 +112,8 @@ class Registration:
     """Values of inputs that a caller may leave out."""
     fixed: Mapping[str, bytes] = field(default_factory=dict)
     """Values of inputs that a caller cannot change."""
+    queries: Mapping[str, Query] = field(default_factory=dict)
+    """Inputs that are looked up as artifacts where a caller leaves them out."""
     labels: Mapping[str, str] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)

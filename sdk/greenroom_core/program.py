@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from greenroom_core.entities import Reference, Webhook
+from greenroom_core.entities import Query, Reference, Webhook
 from greenroom_core.graph import Graph, check
 from greenroom_core.retry import Retry
 from greenroom_core.values import pack, unpack
@@ -287,3 +287,5 @@ class Submission:
     """The time of its plan's schedule that it was started for, milliseconds since the epoch; the hub sets it."""
     webhooks: tuple[Webhook, ...] = ()
     """Who is told of its end."""
+    queries: Mapping[str, Query] = field(default_factory=dict)
+    """Inputs that the hub looks up as artifacts."""

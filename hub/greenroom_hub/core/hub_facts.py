@@ -54,6 +54,7 @@ HUB_FACTS: Final = (
     p.PlanFailed,
     p.PlanKept,
     p.NoticeDue,
+    p.ArtifactKept,
 )
 HUB_KINDS: Final[dict[int, type[HubFact]]] = {cls.KIND: cls for cls in HUB_FACTS}
 """Facts of no execution, by the number that their rows carry."""

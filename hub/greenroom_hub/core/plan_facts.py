@@ -29,8 +29,13 @@ def notice_stream(id: str) -> str:
 
 
 def is_of_entities(stream: str) -> bool:
-    """Whether a stream is a registered entity's."""
-    return stream.startswith("entity:")
+    """Whether a stream is a registered entity's or an artifact's: what it names is kept."""
+    return stream.startswith(("entity:", "artifact:"))
+
+
+def artifact_stream(key: str, number: int) -> str:
+    """The stream of an artifact's newest value; the next one takes its place."""
+    return f"artifact:{number}:{key}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +155,31 @@ class NoticeDue:
     at_ms: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class ArtifactKept:
+    """An output is found by a name."""
+
+    KIND: ClassVar[int] = 68
+    project: str
+    name: str
+    partitions: Mapping[str, str]
+    number: int
+    """Of the values of this name and these partitions."""
+    value: bytes
+    execution: str
+    node: str
+    output: str
+    at_ms: int
+
+
 PlanFact: TypeAlias = (
-    EntityRegistered | PlanActivated | PlanDeactivated | PlanFired | PlanSkipped | PlanFailed | PlanKept | NoticeDue
+    ArtifactKept
+    | EntityRegistered
+    | PlanActivated
+    | PlanDeactivated
+    | PlanFired
+    | PlanSkipped
+    | PlanFailed
+    | PlanKept
+    | NoticeDue
 )

@@ -116,7 +116,7 @@ def unfit(version: Version, inputs: tuple[str, ...]) -> str | None:
     told = version.registration
     if told.kind is not Kind.LAUNCH_PLAN or told.schedule is None:
         return f"{version.reference} has no schedule: give its LaunchPlan schedule=CronSchedule(...) or FixedRate(...)"
-    given = {*told.inputs, *told.fixed, told.schedule.kickoff}
+    given = {*told.inputs, *told.fixed, *told.queries, told.schedule.kickoff}
     missing = [name for name in inputs if name not in given]
     if missing:
         return (
@@ -265,10 +265,16 @@ def _fail(state: State, plan: Plan, version: Version, nominal_ms: int, why: str)
 
 def _fire(state: State, plan: Plan, active: f.Activation, version: Version, nominal_ms: int) -> str:
     """Run a plan for one time; why it could not be, if so."""
+    from greenroom_hub.core.artifacts import NoArtifact, filled
     from greenroom_hub.core.submissions import begin_scheduled
 
     execution = execution_of(state, plan, nominal_ms)
     submission = scheduled(version.registration, plan.project, active, nominal_ms)
+    try:
+        inputs = filled(state, submission, version.registration.queries, plan.project)
+    except NoArtifact as fault:
+        return str(fault)
+    submission = replace(submission, inputs=inputs)
     # The fact comes first: both are in one batch, and whoever folds them knows of the time before the execution.
     fact = f.PlanFired(plan.project, plan.name, nominal_ms, execution)
     return begin_scheduled(

@@ -9,10 +9,11 @@ from greenroom_core.facts import CallsFinished, ExecutionSubmitted, Fact
 from greenroom_core.mapping import DELAYED
 from greenroom_core.program import Program
 from greenroom_hub.core import plans, webhooks
+from greenroom_hub.core.artifacts import key_of
 from greenroom_hub.core.catalog import Version
 from greenroom_hub.core.events import Moment
 from greenroom_hub.core.hub_facts import HUB_FACTS, HUB_STREAM, HubFact, HubStarted, PoolDefined
-from greenroom_hub.core.plan_facts import EntityRegistered, NoticeDue
+from greenroom_hub.core.plan_facts import ArtifactKept, EntityRegistered, NoticeDue
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.pools import join_pools
 from greenroom_hub.core.reuse import source_of
@@ -37,6 +38,8 @@ def _fold_hub_fact(state: State, fact: HubFact, at_ms: int) -> None:
         _fold_pool(state, fact)
     elif isinstance(fact, EntityRegistered):
         state.catalog.add(Version(fact.project, fact.registration, at_ms, fact.sealed))
+    elif isinstance(fact, ArtifactKept):
+        state.artifacts[key_of(fact.project, fact.name, fact.partitions)] = fact
     elif isinstance(fact, NoticeDue):
         state.notices[fact.id] = fact
     elif not isinstance(fact, HubStarted):

@@ -16,7 +16,7 @@ from greenroom_hub.core.commands import Do, Say, Tell
 from greenroom_hub.core.events import Moment, ReplicaConnected
 from greenroom_hub.core.hub_facts import HubFact
 from greenroom_hub.core.ledger import Ledger
-from greenroom_hub.core.plan_facts import NoticeDue
+from greenroom_hub.core.plan_facts import ArtifactKept, NoticeDue
 from greenroom_hub.core.plans import Plan
 from greenroom_hub.core.pool import Pool
 from greenroom_hub.core.replica import Replica
@@ -123,6 +123,8 @@ class State:
         """Launch plans that were activated, by project and name."""
         self.look_at_plans = False
         """Whether something has changed that a plan may have waited for."""
+        self.artifacts: dict[str, ArtifactKept] = {}
+        """The newest value of each name and partition, by its key."""
         self.notices: dict[str, NoticeDue] = {}
         """What webhooks have yet to be told."""
         self.runs: dict[str, Run] = {}

@@ -25,7 +25,7 @@ from greenroom_core.graph import GateKind, NodeKind
 from greenroom_core.noderun import NodeRun
 from greenroom_core.program import Program, Reuse, Submission
 from greenroom_core.values import NIL, ValueFault, unpack
-from greenroom_hub.core import caching, plans, queueing, webhooks
+from greenroom_hub.core import artifacts, caching, plans, queueing, webhooks
 from greenroom_hub.core import gates as gating
 from greenroom_hub.core.caching import look_up
 from greenroom_hub.core.children import child_id, join_late, program_of_child, registered_call
@@ -117,6 +117,9 @@ def advance(state: State, run: Run) -> None:
     while True:
         following = [_enriched(state, run, fact) for fact in execution.advance()]
         state.record_folded(run, following)
+        for fact in following:
+            if isinstance(fact, NodeEnded) and fact.outcome is Outcome.SUCCEEDED:
+                artifacts.keep(state, run, execution.nodes[fact.node])
         asked = bool(execution.started or execution.children or execution.gates or execution.cancelled)
         _start_nodes(state, run)
         _start_children(state, run)
@@ -282,6 +285,7 @@ def _start_children(state: State, run: Run) -> None:
             registered=None,
             nominal_ms=None,
             webhooks=(),
+            queries={},
             **_repeated(run, name),
         )
         sealed = parent.sealed

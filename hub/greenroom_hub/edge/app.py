@@ -67,6 +67,7 @@ def make_app(
     app.router.add_post("/api/entities", entities.register)
     app.router.add_get("/api/entities", entities.list)
     app.router.add_get("/api/entities/{kind}/{name}", entities.get)
+    app.router.add_get("/api/artifacts", entities.artifacts)
     app.router.add_get("/api/programs/{digest}", entities.program)
     app.router.add_get("/api/launch-plans", entities.plans)
     app.router.add_get("/api/launch-plans/{name}", entities.plan)

@@ -14,7 +14,7 @@ from greenroom_core.show import preview
 from greenroom_core.values import ValueFault
 from greenroom_hub.core import schedule
 from greenroom_hub.core.catalog import Version
-from greenroom_hub.core.plan_facts import Fired
+from greenroom_hub.core.plan_facts import ArtifactKept, Fired
 from greenroom_hub.core.plans import Plan
 from greenroom_hub.edge.errors import ApiError
 from greenroom_hub.edge.requests import number_of, read_json
@@ -103,12 +103,25 @@ class Entities:
             "entity": program.entity if program is not None else told.name,
             "inputs": {name: preview(value) for name, value in told.inputs.items()},
             "fixed": {name: preview(value) for name, value in told.fixed.items()},
+            "queries": {name: query.name for name, query in told.queries.items()},
             "secrets": list(told.secrets),
             "labels": dict(told.labels),
             "bundle": program.bundle if program is not None else None,
             "webhooks": len(told.webhooks),
             "concurrency": told.concurrency,
         }
+
+    async def artifacts(self, request: web.Request) -> web.Response:
+        """Artifacts: the newest value of each name and partition, newest first; `?name=&project=`."""
+        await self._hub.settled()
+        query = request.query
+        found = [
+            one
+            for one in self._hub.state.artifacts.values()
+            if query.get("name") in (None, "", one.name) and query.get("project") in (None, "", one.project)
+        ]
+        found.sort(key=lambda one: one.at_ms, reverse=True)
+        return web.json_response({"artifacts": [_artifact(one) for one in found[:1000]]})
 
     # Plans ------------------------------------------------------------------------------------------------------------
 
@@ -196,6 +209,20 @@ class Entities:
             "skipped_why": plan.why,
             "problem": plan.fired[-1].why if plan.fired else "",
         }
+
+
+def _artifact(one: ArtifactKept) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "project": one.project,
+        "partitions": dict(one.partitions),
+        "value": preview(one.value),
+        "execution": one.execution,
+        "node": one.node,
+        "output": one.output,
+        "at": one.at_ms / 1000,
+        "count": one.number,
+    }
 
 
 def _kind(text: str) -> Kind:

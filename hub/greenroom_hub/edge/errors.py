@@ -16,6 +16,7 @@ _STATUS = {
     "unknown_gate": 404,
     "unknown_environment": 404,
     "unknown_entity": 404,
+    "unknown_artifact": 404,
     "not_active": 409,
     "conflict": 409,
     "too_large": 413,

@@ -59,6 +59,8 @@ class Doorway:
         self._hub, self._store, self._archive, self._vault = hub, store, archive, vault
         self.resolve: Callable[[Submission], Submission] = lambda submission: submission
         """Puts what was registered into a submission that names it."""
+        self.fill: Callable[[Submission, Program], Submission] = lambda submission, program: submission
+        """Looks up the artifacts that a submission asks for."""
         self.check_references: Callable[[Program], None] = lambda program: None
         """Refuses a program that calls what is not registered."""
 
@@ -75,6 +77,7 @@ class Doorway:
         submission = self.resolve(_outside(submission))
         program, fresh = self.program(submission.program, packed)
         self.check_references(program)
+        submission = self.fill(submission, program)
         _check_inputs(submission, program)
         name = self._name(submission, program)
         sealed = self._vault.seal(submission.env, submission.secrets)

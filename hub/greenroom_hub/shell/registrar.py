@@ -11,7 +11,7 @@ from greenroom_core.entities import Kind, Reference, Registration
 from greenroom_core.program import Program, Submission
 from greenroom_core.values import ValueFault, unpack
 from greenroom_core.wire import WireFault, from_wire
-from greenroom_hub.core import schedule
+from greenroom_hub.core import artifacts, schedule
 from greenroom_hub.core.catalog import UnknownEntity, Version, misfit, references_of
 from greenroom_hub.core.commands import Reply
 from greenroom_hub.core.events import PlanStopped, PlanWanted, Registered
@@ -99,7 +99,22 @@ class Registrar:
             env=submission.env or self._vault.open(version.sealed).env,
             registered=version.reference,
             webhooks=(*told.webhooks, *submission.webhooks),
+            queries={**told.queries, **submission.queries},
         )
+
+    def filled(self, submission: Submission, program: Program) -> Submission:
+        """A submission whose open inputs are the artifacts that they are looked up as.
+
+        Raises:
+            Unfit: One finds nothing.
+        """
+        if not submission.queries:
+            return submission
+        try:
+            inputs = artifacts.filled(self._hub.state, submission, submission.queries, program.project)
+        except artifacts.NoArtifact as fault:
+            raise Unfit("unknown_artifact", str(fault)) from fault
+        return replace(submission, inputs=inputs, queries={})
 
     # Plans ------------------------------------------------------------------------------------------------------------
 

@@ -44,6 +44,7 @@ HOMES: Final[Mapping[str, str]] = {
     "greenroom.schedules": "CronSchedule FixedRate",
     "greenroom.notifications": "Email Slack PagerDuty Notification ConcurrencyPolicy ConcurrencyLimitBehavior "
     "WorkflowExecutionPhase",
+    "greenroom.artifacts": "Artifact ArtifactQuery Inputs",
     "greenroom.deck": "Deck DeckField TopFrameRenderer MarkdownRenderer SourceCodeRenderer",
     "greenroom.remote": "Remote Config PlatformConfig RemoteExecution",
     "greenroom.reference": "reference_task reference_workflow reference_launch_plan",
@@ -188,7 +189,6 @@ REMEDIES: Final[Mapping[str, str]] = {
     "SensorEngine": "wait in a @task with a timeout, or look on a schedule",
     "BaseSensor": "wait in a @task with a timeout, or look on a schedule",
     "FileSensor": "wait in a @task with a timeout, or look on a schedule",
-    "Artifact": "return the value as an output, and pass it on as an input",
     "App": "serve models from an @actor_cache loader that starts the server and returns its handle",
     "Pod": "give the task or its ActorEnvironment pod_template=PodTemplate(pod_spec=...)",
     "PythonInstanceTask": _PLAIN,
