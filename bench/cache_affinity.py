@@ -23,7 +23,7 @@ import json
 import random
 import statistics
 from array import array
-from collections import OrderedDict, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -108,7 +108,9 @@ def belady(keys: list[int], room: int) -> int:
 
 
 def arrivals(setting: Setting, keys: list[int], loads: int) -> list[tuple[float, list[int]]]:
-    """Bursts of calls, `(second, keys)`, at the rate that keeps the bound's policy `busy`."""
+    """Bursts of calls, `(second, keys)`, at the rate that keeps the bound's policy `busy`; all at once for size 0."""
+    if not setting.burst:
+        return [(0.0, keys)]
     work = setting.calls * setting.call_s + loads * setting.load_s
     span = work / (setting.busy * setting.replicas)
     chance = random.Random(setting.seed + 1)
@@ -151,43 +153,65 @@ def queued(setting: Setting, bursts: list[tuple[float, list[int]]], choose: Call
     figures = Figures()
     caches = [Cache(setting) for _ in range(setting.replicas)]
     free_at = [0.0] * setting.replicas
-    promised: list[OrderedDict[int, None]] = [OrderedDict() for _ in caches]
     for now, keys in bursts:
         for key in keys:
-            one = choose(now, key, free_at, promised)
+            one = choose(now, free_at)
             begins = max(now, free_at[one])
             hit = key in caches[one]
-            took, gone = caches[one].use(key)
+            took, _ = caches[one].use(key)
             figures.loads += not hit
             figures.waits.append(begins - now)
             free_at[one] = begins + took
-            promised[one][key] = None
-            for lost in gone:
-                promised[one].pop(lost, None)
     figures.ends_s = max(free_at)
     return figures
 
 
 def randomly(setting: Setting) -> Callable[..., int]:
     chance = random.Random(setting.seed + 2)
-    return lambda now, key, free_at, promised: chance.randrange(setting.replicas)
+    return lambda now, free_at: chance.randrange(setting.replicas)
 
 
-def least_loaded(now: float, key: int, free_at: list[float], promised: list[Any]) -> int:
+def least_loaded(now: float, free_at: list[float]) -> int:
     return min(range(len(free_at)), key=lambda one: max(free_at[one], now))
 
 
-def fixed_wait(limit_s: float) -> Callable[..., int]:
-    """Wait for who is warm up to a fixed time, then take the least loaded."""
+def fixed_wait(setting: Setting, bursts: list[tuple[float, list[int]]]) -> Figures:
+    """Calls wait in one line, each for who is warm; after its own wait of 1 to 2 loads' time any replica takes it.
 
-    def choose(now: float, key: int, free_at: list[float], promised: list[Any]) -> int:
-        warm = [one for one, held in enumerate(promised) if key in held]
-        best = min(warm, key=lambda one: free_at[one], default=None)
-        if best is not None and free_at[best] - now <= limit_s:
-            return best
-        return least_loaded(now, key, free_at, promised)
+    That is the rule of Ray Serve's router for multiplexed models: a call whose model is nowhere goes to any replica.
+    """
+    figures, chance = Figures(), random.Random(setting.seed + 3)
+    caches, busy = [Cache(setting) for _ in range(setting.replicas)], [False] * setting.replicas
+    events: list[tuple[float, int, int, list[int]]] = []
+    order = itertools.count()
+    for at, keys in bursts:
+        heapq.heappush(events, (at, next(order), -1, keys))
+    line: list[tuple[float, float, int]] = []
+    while events:
+        now, _, replica, keys = heapq.heappop(events)
+        if replica >= 0:
+            busy[replica] = False
+        for key in keys:
+            patient_until = now + setting.load_s * chance.uniform(1.0, 2.0)
+            line.append((now, patient_until, key))
+            heapq.heappush(events, (patient_until, next(order), -1, []))
+        for one in [one for one, taken in enumerate(busy) if not taken]:
+            place = next((at for at, call in enumerate(line) if _takes(caches, one, call, now)), None)
+            if place is None:
+                continue
+            came, _, key = line.pop(place)
+            figures.loads += key not in caches[one]
+            figures.waits.append(now - came)
+            took, _ = caches[one].use(key)
+            busy[one] = True
+            heapq.heappush(events, (now + took, next(order), one, []))
+        figures.ends_s = now
+    return figures
 
-    return choose
+
+def _takes(caches: list[Cache], replica: int, call: tuple[float, float, int], now: float) -> bool:
+    _, patient_until, key = call
+    return key in caches[replica] or now >= patient_until or not any(key in cache for cache in caches)
 
 
 # The hub's own machine ------------------------------------------------------------------------------------------------
@@ -329,13 +353,13 @@ def report(setting: Setting, policies: list[str]) -> dict[str, Any]:
 
 
 def _run(setting: Setting, bursts: list[tuple[float, list[int]]], policies: list[str]) -> Iterator[tuple[str, Figures]]:
-    choices = {
-        "random": randomly(setting),
-        "least_loaded": least_loaded,
-        "fixed_wait": fixed_wait(setting.load_s),
-    }
     for name in policies:
-        yield name, Simulation(setting).run(bursts) if name == "ours" else queued(setting, bursts, choices[name])
+        if name == "ours":
+            yield name, Simulation(setting).run(bursts)
+        elif name == "fixed_wait":
+            yield name, fixed_wait(setting, bursts)
+        else:
+            yield name, queued(setting, bursts, randomly(setting) if name == "random" else least_loaded)
 
 
 def main() -> None:
@@ -348,7 +372,7 @@ def main() -> None:
     parser.add_argument("--load", type=float, default=1.0, help="seconds of a load")
     parser.add_argument("--call", type=float, default=0.01, help="seconds of a call")
     parser.add_argument("--busy", type=float, default=0.7, help="share of all time that the bound's policy works")
-    parser.add_argument("--burst", type=int, default=20, help="mean size of a burst")
+    parser.add_argument("--burst", type=int, default=20, help="mean size of a burst; 0 for all at once")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--policies", default="random,least_loaded,fixed_wait,ours")
     a = parser.parse_args()
