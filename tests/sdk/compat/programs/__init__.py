@@ -1,0 +1,1 @@
+"""Programs as people write them for Flyte, each with a workflow that the tests run."""
