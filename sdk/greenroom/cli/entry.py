@@ -222,6 +222,9 @@ def _watch(
 def _options(line: RunLine) -> Options:
     from greenroom.submitting import Options
 
+    deadline = line.options.get("deadline")
+    if deadline is not None and not _is_positive(deadline):
+        raise Usage(f"--deadline {deadline}: expected seconds, above 0")
     images = {}
     for text in line.options.get("image", ()):
         name, sign, image = text.partition("=")
@@ -231,10 +234,18 @@ def _options(line: RunLine) -> Options:
         env=line.pairs("env"),
         labels=line.pairs("label"),
         cached_results="refresh" if "overwrite_cache" in line.options else "use",
+        deadline=float(deadline) if deadline is not None else None,
         strict="strict" in line.options,
         project=line.options.get("project"),
         images=images,
     )
+
+
+def _is_positive(text: str) -> bool:
+    try:
+        return 0 < float(text) < float("inf")
+    except ValueError:
+        return False
 
 
 def _tell(prepared: Prepared, hub: Hub, *, strict: bool) -> None:

@@ -38,6 +38,7 @@ OPTIONS: Final = (
     Flag(("-i", "--image"), "[ENV=]IMAGE", "the image of environments that name none, or of one of them", many=True),
     Flag(("--inputs-file",), "FILE", "inputs as JSON or YAML; - for stdin"),
     Flag(("--overwrite-cache",), "", "run everything, and keep the new results"),
+    Flag(("--deadline",), "SECONDS", "cancel it as timed out if it takes longer"),
     Flag(("--detach",), "", "print the execution's id, and leave it to the hub"),
     Flag(("--here",), "", "run in this process, without a hub"),
     Flag(("--strict",), "", "refuse what would be cut to this machine, or differs from the image"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from greenroom.cli import entry
 from greenroom.cli.exits import Usage
 from greenroom.cli.runline import OPTIONS, help_text, parse
 
@@ -92,3 +93,14 @@ def test_every_option_is_in_the_help():
 
     assert [name for flag in OPTIONS for name in flag.names if name not in text] == []
     assert max(map(len, text.split("\n"))) <= 120
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "inf", "nan"])
+def test_a_deadline_is_a_number_of_seconds(text):
+    """
+    What is none is refused before anything is submitted.
+    """
+    with pytest.raises(Usage, match="--deadline"):
+        entry._options(parse(["--deadline", text, "flow.py"]))
+
+    assert 2.5 == entry._options(parse(["--deadline", "2.5", "flow.py"])).deadline
