@@ -30,6 +30,7 @@ HOMES: Final[Mapping[str, str]] = {
     "greenroom.compat.idl.identity": "Labels Annotations AuthRole SecurityContext Identifier "
     "WorkflowExecutionIdentifier TaskExecutionIdentifier NodeExecutionIdentifier",
     "greenroom.compat.schemas": "FlyteSchema",
+    "greenroom.compat.descriptions": "Description Documentation SourceCode Options Environment",
     "greenroom.compat.serialize": "get_serializable",
     "greenroom.metadata": "TaskMetadata WorkflowMetadata WorkflowMetadataDefaults",
     "greenroom.task": "ActorTask Task DynamicTask",

@@ -258,3 +258,24 @@ def test_shims_for_what_programs_reach_for() -> None:
         NotImplementedError, match=r"file_access\.get_filesystem is not part of Greenroom: take files as File"
     ):
         access.get_filesystem("s3")
+
+
+def test_arguments_that_tasks_share_and_what_is_said_of_them() -> None:
+    """
+    An `Environment` gives its arguments to its tasks; descriptions and options are kept.
+    """
+    scope = run(
+        "from flytekit import Environment, Documentation, Description, Options, Labels, workflow\n"
+        "env = Environment(retries=2)\n"
+        "@env.task\ndef one(n: int) -> int: return n\n"
+        "@env.extend(retries=3).task(docs=Documentation(short_description='two'))\n"
+        "def two(n: int) -> int: return n\n"
+        "@env.dynamic\ndef three(n: int) -> int: return one(n=n)\n"
+        "@workflow(default_options=Options(labels=Labels({'a': 'b'})))\ndef wf(n: int) -> int: return three(n=n)\n"
+        "given = wf(n=4)\n"
+    )
+
+    assert [scope[name].options.retry.times for name in ("one", "two", "three")] == [2, 3, 2]
+    assert scope["two"].options.docs.short_description == "two"
+    assert scope["wf"].default_options.labels.values == {"a": "b"}
+    assert scope["given"] == 4
