@@ -255,9 +255,20 @@ class ReplicaCache(BundledStore):
             if misses:
                 row.update(loaded(entry))
             rows.append(row)
-        if rows and self._gone:
-            rows[-1] = {**rows[-1], "evicted": self.gone()}
+        gone = self._gone_since(news) if rows else []
+        if gone:
+            rows[-1] = {**rows[-1], "evicted": gone}
         return rows
+
+    def _gone_since(self, news: Mapping[Entry, list[int]]) -> list[list[str]]:
+        """What went, what was loaded and not kept too; but not what is there again."""
+        gone = self.gone()
+        gone += [[entry.family.key, entry.digest, "not kept"] for entry, told in news.items() if told[1] and entry.gone]
+        there = {(entry.family.key, entry.digest) for entry in news if not entry.gone}
+        named: dict[tuple[str, str], list[str]] = {}
+        for one in gone:
+            named.setdefault((one[0], one[1]), one)
+        return [one for name, one in named.items() if name not in there]
 
     def gone(self) -> list[list[str]]:
         """`[loader, key, why]` of each entry that went and was not yet told of."""

@@ -46,16 +46,18 @@ class Warmth:
         if handle is not self._crew.roster.warm and handle.kind != "warm":
             return  # A fresh runner's entries end with it.
         for row in rows:
-            for loader, key, *_ in row.get("evicted") or ():
-                self._forget((str(loader), str(key)))
             name = (str(row.get("loader") or ""), str(row.get("key") or ""))
-            if not name[1] or row.get("outcome") == "failed":
-                continue
-            entry = self.entries.setdefault(name, {"loader": name[0], "key": name[1], "hits": 0})
-            entry["hits"] += int(row.get("hits") or 0)
-            entry.update({key: row[key] for key in _KEPT if key in row and key != "hits"})
-            if row.get("recipe"):
-                self._recipes[name] = (definition, row["recipe"])
+            if name[1] and row.get("outcome") != "failed":
+                self._keep(name, definition, row)
+            for loader, key, *_ in row.get("evicted") or ():  # Also what this very row loaded and could not keep.
+                self._forget((str(loader), str(key)))
+
+    def _keep(self, name: Name, definition: bytes, row: Mapping[str, Any]) -> None:
+        entry = self.entries.setdefault(name, {"loader": name[0], "key": name[1], "hits": 0})
+        entry["hits"] += int(row.get("hits") or 0)
+        entry.update({key: row[key] for key in _KEPT if key in row and key != "hits"})
+        if row.get("recipe"):
+            self._recipes[name] = (definition, row["recipe"])
 
     def changed(self, handle: RunnerHandle, loaded: Sequence[Mapping[str, Any]], gone: Sequence[Sequence[str]]) -> None:
         """Entries came or went outside of calls."""

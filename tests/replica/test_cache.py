@@ -748,6 +748,25 @@ class TestTelemetry:
 
         assert (row["outcome"], row["preview"], row["load_ms"]) == ("failed", "x=1", 2000.0)
 
+    def test_what_could_not_be_kept_is_not_told_as_held(self, make):
+        """
+        An entry larger than the whole budget is told as a load, and as gone with it.
+        """
+        cache = make(memory=1000)
+
+        @actor_cache
+        def load(n):
+            return Array(5000)
+
+        call = cache.begin_call("wf/t/0")
+        load(1)
+        cache.end_call(call)
+
+        (row,) = cache.telemetry()
+        assert row["misses"] == 1
+        assert row["evicted"] == [[row["loader"], row["key"], "not kept"]]
+        assert cache.entries() == []
+
     def test_news_are_summed_up_and_told_once(self, make):
         """
         `telemetry` sums up calls by entry, for one message about many of them.

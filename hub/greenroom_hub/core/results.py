@@ -137,7 +137,7 @@ def _note_entry(state: State, run: Run, replica: Replica, told: Mapping[str, Any
         misses=misses,
         waits=int(told.get("waits") or 0),
         load_seconds=load_ms / 1000 if misses else 0.0,
-        evictions=len(told.get("evicted") or ()),
+        evictions=sum(gone[2:] != ["not kept"] for gone in told.get("evicted") or ()),
     )
     for gone in told.get("evicted") or ():
         pool.drop_entry(replica, (str(gone[0]), str(gone[1])), state.now.mono_ms)
