@@ -240,7 +240,7 @@ class Reset:
                 return self._figures.count(self._owned_descriptors()) if not self._calls % _EVERY else None
             if not rows:
                 self._process.builtins.heal()
-            return self._settle(taken, quick, mine)
+            return self._settle(taken, quick, mine, rows and not self._territory.finalizes)
         except BaseException as error:  # A cancel that came too late, or a fault of ours: never the runner's end.
             return self._settle_again(taken, error)
 
@@ -268,7 +268,7 @@ class Reset:
         values = self._context_values
         return len(now) == len(values) and (not values or all(map(is_, now.values(), values)))
 
-    def _settle(self, taken: float, quick: bool, mine: bool) -> Report | None:
+    def _settle(self, taken: float, quick: bool, mine: bool, rows: bool) -> Report | None:
         """Do all that is not the hot path."""
         report = Report()
         report.restored, self._steadied = self._steadied, []
@@ -276,12 +276,12 @@ class Reset:
         started = self._threads.row in self._tripped
         if deep or started or _count() != self._threads.expected or (taken >= SHORT and self._children.any()):
             self._look_for_strays(report, started)
-            quick = mine = False  # What they did meanwhile counts as well.
+            quick = mine = rows = False  # What they did meanwhile counts as well.
         if self._exits.pending:
             report.sentences += self._exits.run()
-            quick = mine = False
+            quick = mine = rows = False
         grown = self._figures.look(report, taken, self._owned_descriptors()) if deep else 0
-        self._restore(report, taken if deep else 0.0, grown, quick, mine)
+        self._restore(report, taken if deep else 0.0, grown, quick, mine, rows)
         if taken >= TOUCHES and (lost := self._ground.lost()):
             report.sentences.append(f"{lost}; this runner is replaced")
             report.must_retire(lost)
@@ -294,7 +294,7 @@ class Reset:
         if self._children.sweep(report) and threads:
             report.must_retire("threads and processes outlived their call, and may start each other again")
 
-    def _restore(self, report: Report, taken: float, grown: int, quick: bool, mine: bool) -> None:
+    def _restore(self, report: Report, taken: float, grown: int, quick: bool, mine: bool, rows_clean: bool) -> None:
         """Put back user state, then the process; once more for what finalizers of the dropped values did."""
         bundle, process, watch = self._current, self._process, self._watch
         for _ in range(3):
@@ -304,7 +304,8 @@ class Reset:
                 if self._territory.finalizes:  # What was dropped may have changed what was just put back.
                     bundle.restore([node for node in dirty if node.changed()], report, 0.0, 0)
                 watch.rearm(dirty)
-            rows = taken > 0 or not quick or not self._rows.clean()
+            rows = taken > 0 or not quick or not (rows_clean or self._rows.clean())
+            rows_clean = False
             if rows:
                 self._restore_rows(report, quick, everything=taken > 0)
             if not self._context_clean():
@@ -359,7 +360,7 @@ class Reset:
         self._process.builtins.heal()
         report = Report()
         try:
-            self._restore(report, 0.0, 0, quick=False, mine=False)
+            self._restore(report, 0.0, 0, quick=False, mine=False, rows_clean=False)
         except BaseException as again:
             error = again
             report.must_retire(f"the reset failed: {type(error).__name__}: {error}")
