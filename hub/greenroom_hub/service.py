@@ -133,7 +133,7 @@ class Service:
         auth, vault = Auth.at(folder), Vault.at(folder / "key")
         capacity = measure(config.capacity)
         tasks = Tasks()
-        reader = StoreReader(store, folder / "blobs", lambda *names: archive.manifest(*names))
+        reader = StoreReader(store, folder / "blobs", lambda *names: archive.manifest(*names), lambda: hub.committed)
         state = State(
             _settings(config, capacity.cpu, capacity.memory), Ledger(capacity), reader, head.epoch, head.position
         )

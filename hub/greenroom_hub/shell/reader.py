@@ -24,19 +24,27 @@ class StoreReader:
         store: The log.
         blobs: The hub's blob folder.
         manifest: Finds the results of a map, of a live or of an ended execution.
+        on_disk: The last row that is on disk; what came after it is read from nowhere but here.
     """
 
-    def __init__(self, store: Store, blobs: Path, manifest: Callable[[str, str, str], ListSource]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        blobs: Path,
+        manifest: Callable[[str, str, str], ListSource],
+        on_disk: Callable[[], int],
+    ) -> None:
         self._store = store
         self._blobs = blobs
         self._manifest = manifest
+        self._on_disk = on_disk
         self._rows: OrderedDict[int, Outcomes] = OrderedDict()
         self._maps: OrderedDict[str, memoryview] = OrderedDict()
 
     def keep(self, row: int, outcomes: Outcomes) -> None:
         """A row that was just recorded: it can be read before it is on disk."""
         self._rows[row] = outcomes
-        while len(self._rows) > _KEPT_ROWS:
+        while len(self._rows) > _KEPT_ROWS and next(iter(self._rows)) <= self._on_disk():
             self._rows.popitem(last=False)
 
     def outcomes(self, row: int) -> Outcomes:
