@@ -6,7 +6,7 @@ import json
 import os
 
 from tests.e2e.docker.engine import IMAGE, Containers, docker, flow, inspect
-from tests.e2e.harness import wait_for
+from tests.e2e.harness import PATIENCE, wait_for
 
 COUNTED = """
 import os
@@ -45,7 +45,7 @@ def test_ten_containers_outlive_their_hub(hub: Containers) -> None:
 
     hub.person.kill_hub()
     hub.serve()
-    wait_for(lambda: len(hub.person.replicas("ten")) == 10, "ten replicas")
+    wait_for(lambda: len(hub.person.replicas("ten")) == 10, "ten replicas", PATIENCE)
     second = hub.person.run("ten.py", "wf", "--xs", xs)
 
     assert len(first) == len(before) == 10
@@ -62,8 +62,8 @@ def test_calls_that_run_survive_the_hub(hub: Containers) -> None:
     hub.serve("--port", str(port))
     hub.person.write("long.py", flow("import time; time.sleep(8); return os.getpid()"))
     running = hub.person.start("run", "--hub", f"http://127.0.0.1:{port}", "--name", "long", "long.py", "wf")
-    wait_for(lambda: "long" in hub.log and hub.person.warm("actor"), "the replica")
-    wait_for(lambda: any("calls_started" == e["kind"] for e in hub.person.events("long")), "the call")
+    wait_for(lambda: "long" in hub.log and hub.person.warm("actor"), "the replica", PATIENCE)
+    wait_for(lambda: any("calls_started" == e["kind"] for e in hub.person.events("long")), "the call", PATIENCE)
     before = hub.all()
 
     hub.person.kill_hub()
