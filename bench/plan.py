@@ -44,7 +44,7 @@ _SIZES = {
     "dask.distributed": {"A": 1000, "C": 100, "E": 100, "F": 50},
     "parsl": {"A": 1000, "C": 200, "E": 200, "F": 50},
     "celery + redis": {"A": 1000, "C": 200, "E": 200, "F": 30},
-    "prefect": {"A": 50, "C": 5, "E": 5},
+    "prefect": {"A": 50},
 }
 """How many calls each peer makes: enough for a steady rate, and no minute of waiting."""
 

@@ -20,8 +20,9 @@ class Executor:
         return self.pool.submit(work.TASKS[task], item).result()
 
     def close(self) -> None:
+        processes = list(self.pool._processes.values())  # Gone from there with the shutdown.
         self.pool.shutdown(wait=False, cancel_futures=True)
-        for process in list(self.pool._processes.values()):
+        for process in processes:
             process.kill()
 
 

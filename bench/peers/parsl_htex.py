@@ -1,5 +1,7 @@
 """parsl with its HighThroughputExecutor on this machine. Nothing is durable without its checkpoints."""
 
+import os
+import sys
 import tempfile
 from typing import Any
 
@@ -14,6 +16,9 @@ class Parsl:
     name, durable, packages = "parsl", False, ("parsl",)
 
     def open(self, workers: int) -> None:
+        beside = os.path.dirname(sys.executable)  # Where its own programs lie; it looks for them on the PATH.
+        os.environ["PATH"] = f"{beside}:{os.environ.get('PATH', '')}"
+        os.environ["PYTHONPATH"] = os.getcwd()  # Its workers start elsewhere, and import the tasks from here.
         provider = LocalProvider(init_blocks=1, max_blocks=1)
         htex = HighThroughputExecutor(
             label="htex", max_workers_per_node=workers, provider=provider, cores_per_worker=0.01, address="127.0.0.1"
