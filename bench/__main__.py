@@ -72,10 +72,17 @@ def _run(job: plan.Job, timeout: float) -> dict[str, Any] | None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End what a process has left behind in its group: workers of some systems outlive their client."""
+    """End what a process has left behind in its group: workers of some systems outlive their client.
+
+    A client of ours ends its hub first, which takes it a few seconds.
+    """
     try:
-        os.killpg(process.pid, signal.SIGTERM)
-        time.sleep(0.3)
+        if process.poll() is None:
+            process.terminate()
+            process.wait(30)
+    except subprocess.TimeoutExpired:
+        pass
+    try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
         pass

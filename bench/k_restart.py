@@ -21,7 +21,7 @@ from bench import harness
 
 def main() -> None:
     """Measure and print."""
-    options = harness.arguments(__doc__, n=100_000, replicas=8, repeat=3)
+    options = harness.arguments(__doc__, n=100_000, replicas=8, repeat=1)
     os.environ["BENCH_REPLICAS"] = str(options.replicas)
     placed, ended = [], []
     for _ in range(options.repeat):
