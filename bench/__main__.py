@@ -31,6 +31,7 @@ def main() -> int:
     parser.add_argument("--only", default="".join(plan.OURS), help="letters of the workloads to run")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-peers", action="store_true", help="ours alone")
+    parser.add_argument("--systems", nargs="+", help="names of the systems to run; all unless told otherwise")
     parser.add_argument("--timeout", type=float, default=300.0, help="seconds that one process may take")
     parser.add_argument("--report", action="store_true", help="run nothing: write the report from the results")
     options = parser.parse_args()
@@ -39,6 +40,8 @@ def main() -> int:
         lines: dict[str, list[dict[str, Any]]] = {}
         for turn in range(options.rounds):
             for job in plan.jobs(options.only.upper(), not options.no_peers):
+                if options.systems and job.system not in options.systems:
+                    continue
                 line = _run(job, options.timeout)
                 failed += line is None
                 if line is not None:

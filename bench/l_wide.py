@@ -1,6 +1,6 @@
 """L: a thousand replicas on one hub, simulated by a light client that speaks the protocol.
 
-    python -m bench.l_wide --n 100000 --replicas 1000
+    python -m bench.l_wide --n 20000 --replicas 1000
 
 `calls_s`: a map of calls that the simulated replicas answer at once, from its submission to its results. `gap_p99_ms`:
 how long a replica that has ended a call of 90 ms waits for its next one while calls are there, at the calls a second
@@ -22,7 +22,7 @@ CALL_S = 0.09
 
 def main() -> None:
     """Measure and print."""
-    options = harness.arguments(__doc__, n=100_000, replicas=1000, repeat=3)
+    options = harness.arguments(__doc__, n=20_000, replicas=1000, repeat=2)
     os.environ["BENCH_REPLICAS"] = str(options.replicas)
     figures: dict[str, Any] = {}
     with harness.own_hub() as hub, hub.client() as client:

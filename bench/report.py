@@ -114,7 +114,7 @@ def _beside(lines: list[Line]) -> str:
             found, ours = told.get(system), told.get("greenroom")
             ratio = ""
             if found and ours and system != "greenroom":
-                ratio = f" ({ours[0] / found[0]:.2g}x)" if found[0] else ""
+                ratio = f" ({_number(ours[0] / found[0])}x)" if found[0] else ""
             cells.append(f"{_number(found[0])}{ratio}" if found else "")
         rows.append(f"| {system} | " + " | ".join(cells) + " |")
     return "\n".join(rows) + "\n\nIn brackets: ours divided by theirs, of the medians of the same run."
