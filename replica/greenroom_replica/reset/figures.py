@@ -6,7 +6,9 @@ import os
 import sys
 from time import perf_counter
 from types import FunctionType, MethodType, ModuleType
+from typing import Any
 
+from greenroom_replica.reset.images import LAYOUT, Word, dict_heads
 from greenroom_replica.reset.report import Report
 from greenroom_replica.reset.usercode import Territory, is_standard
 
@@ -46,6 +48,8 @@ class Patches:
         self._territory = territory
         self._known: set[tuple[str, str]] = set()
         self._left: list[tuple[str, ModuleType]] = []
+        self._looked: dict[str, tuple[dict[str, Any], Word, bytes]] = {}
+        """Namespaces that were looked through, with their versions then: what has stayed as it was is passed over."""
 
     def find(self, seconds: float) -> list[str]:
         """Name what is patched and was not before: ``json.dumps (now flow.fake)``.
@@ -61,6 +65,8 @@ class Patches:
             if type(module) is not ModuleType or module_name in self._territory.names:
                 continue
             space = vars(module)
+            if self._is_as_it_was(module_name, space):
+                continue
             if self._territory.owns_space(space) or module_name in ("__main__", "__mp_main__"):
                 continue
             for name, value in list(space.items()):
@@ -76,6 +82,21 @@ class Patches:
                 self._known.add((module_name, name))
                 found.append(f"{module_name}.{name} (now {value.__module__}.{value.__qualname__})")
         return found
+
+    def _is_as_it_was(self, name: str, space: dict[str, Any]) -> bool:
+        """Tell whether a namespace was looked through and has not changed since; false where no version says so."""
+        if not LAYOUT.versions:
+            return False
+        looked = self._looked.get(name)
+        if looked is None or looked[0] is not space:
+            version = dict_heads(space)[0]
+            self._looked[name] = (space, version, version.tobytes())
+            return False
+        version = looked[1]
+        if version.tobytes() == looked[2]:
+            return True
+        self._looked[name] = (space, version, version.tobytes())
+        return False
 
 
 class Descriptors:
