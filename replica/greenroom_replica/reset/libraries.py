@@ -80,29 +80,26 @@ class Libraries:
         self._modules = _Space("", sys.modules)
         self._builtins = _Space("builtins", vars(builtins))
         self._spaces: dict[str, _Space] = {}
-        self._watch = Watch()
+        self.watch = Watch()
+        """Tells whether anything has moved since the last look; asked after every call."""
         self._seen = 0
         self.accept()
 
-    def clean(self) -> bool:
-        """Tell whether nothing has moved since the last look."""
-        return self._watch.clean()
-
     def accept(self) -> None:
         """Take everything as it is now as what is right: an import or a load has done that."""
-        self._keep(self._watch.dirty())
+        self._keep(self.watch.dirty())
 
     def _keep(self, dirty: list[Any]) -> None:
         for item in dirty:
             item.keep()
-        self._watch.rearm(dirty)
+        self.watch.rearm(dirty)
         if len(sys.modules) == self._seen:
             return
         self._seen = len(sys.modules)
         for name, module in self._watched_modules():
             if name not in self._spaces or self._spaces[name].space is not vars(module):
                 self._spaces[name] = _Space(name, vars(module))
-        self._watch = Watch([self._modules, self._builtins, *self._spaces.values()])
+        self.watch = Watch([self._modules, self._builtins, *self._spaces.values()])
 
     def _watched_modules(self) -> Iterator[tuple[str, ModuleType]]:
         for name, module in list(sys.modules.items()):
@@ -114,7 +111,7 @@ class Libraries:
     def put_back(self) -> list[str]:
         """Take back what the call has done; names of what that was. Builtins have their own row."""
         found: list[str] = []
-        dirty: list[Any] = self._watch.dirty()
+        dirty: list[Any] = self.watch.dirty()
         for item in dirty:
             if item is self._modules:
                 found += self._put_back_modules()

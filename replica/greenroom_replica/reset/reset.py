@@ -208,7 +208,7 @@ class Reset:
     def steady(self) -> None:
         """Put back, right after the user's function, what the runner itself stands on: builtins and libraries."""
         self._is_steady = True
-        if not self._libraries.clean():
+        if not self._libraries.watch.clean():
             self._process.builtins.heal()  # First: what follows is written with these.
             self._steadied = self._libraries.put_back()
 

@@ -40,7 +40,10 @@ def lines_run(work: Callable[[], Any]) -> int:
 
 
 def cycle_lines(lab: Lab) -> tuple[int, Any]:
-    """Count the lines of one clean call's reset, with a debugger's trace function counted as the process's own."""
+    """Count the lines of a clean call's reset, with a debugger's trace function counted as the process's own.
+
+    The middle one of five: a call that is kept from the processor counts as long, and long calls are looked at closely.
+    """
     lab.call("task")
     reset = lab.reset
 
@@ -49,7 +52,7 @@ def cycle_lines(lab: Lab) -> tuple[int, Any]:
         reset.before("bundle")
         reset.after()
 
-    return lines_run(work), lab.reset._current is not None
+    return sorted(lines_run(work) for _ in range(5))[2], lab.reset._current is not None
 
 
 @pytest.mark.alone  # A call that is kept from the processor looks long, and long calls are looked at more closely.
@@ -60,7 +63,7 @@ def test_a_clean_call_runs_few_lines_however_much_state_there_is(count: int, run
     """
     lines, _ = runner(cycle_lines, flow=FLOW.format(count=count))
 
-    assert lines <= 90
+    assert lines <= 80
 
 
 @pytest.mark.alone
