@@ -248,8 +248,18 @@ class Reset:
         """Look after threads and processes only: all that ``isolation='none'`` asks for."""
         report = Report()
         self._guard.on = self._exits.noting = self._calling = False
-        self._look_for_strays(report)
+        taken = perf_counter() - self._started
+        started = self._threads.row in self._tripped
+        self._tripped.discard(self._threads.row)
+        if self._may_have_strays(taken, started):
+            self._look_for_strays(report, started)
         return report if report else None
+
+    def _may_have_strays(self, taken: float, started: bool) -> bool:
+        """Tell whether a call of this length can have left a thread or a process; to look costs time."""
+        return (
+            taken >= LONG or started or _count() != self._threads.expected or (taken >= SHORT and self._children.any())
+        )
 
     def _switch(self, bundle_id: str) -> None:
         bundle = self._bundle(bundle_id)
@@ -274,7 +284,7 @@ class Reset:
         report.restored, self._steadied = self._steadied, []
         deep = taken >= LONG
         started = self._threads.row in self._tripped
-        if deep or started or _count() != self._threads.expected or (taken >= SHORT and self._children.any()):
+        if self._may_have_strays(taken, started):
             self._look_for_strays(report, started)
             quick = mine = rows = False  # What they did meanwhile counts as well.
         if self._exits.pending:
@@ -288,7 +298,7 @@ class Reset:
         self._calling = False
         return report if report else None
 
-    def _look_for_strays(self, report: Report, started: bool = True) -> None:
+    def _look_for_strays(self, report: Report, started: bool) -> None:
         self._children.finish(report)
         threads = self._threads.sweep(report, started)
         if self._children.sweep(report) and threads:

@@ -347,3 +347,51 @@ def test_strays_alone_can_be_looked_for(runner: Runner) -> None:
 
     assert kept == [1]
     assert told["leaks"] == {"processes": 1}
+
+
+def test_a_call_that_starts_nothing_is_not_waited_for(runner: Runner) -> None:
+    """
+    With ``isolation='none'`` a short call ends at once: nobody waits for threads that it has not started.
+    """
+
+    def scenario(lab: Lab) -> Any:
+        from greenroom_replica.reset import strays
+
+        waited: list[float] = []
+        strays.time.sleep = waited.append
+        for _ in range(100):
+            lab.reset.before("bundle")
+            lab.modules["flow"].task()
+            lab.reset.check_strays()
+        return waited
+
+    waited = runner(scenario, flow="def task(): pass")
+
+    assert len(waited) < 10  # One that is kept from the processor is long, and looked at; it need not wait either.
+
+
+def test_a_thread_of_a_short_call_is_found_without_the_reset(runner: Runner) -> None:
+    """
+    With ``isolation='none'`` a thread that outlives its call retires the runner, once, and not the calls behind it.
+    """
+    flow = """
+        import threading, time
+        def spin():
+            while True: time.sleep(0.01)
+        def task(): threading.Thread(target=spin, daemon=True).start()
+        def nothing(): pass
+    """
+
+    def scenario(lab: Lab) -> Any:
+        told = []
+        for name in ("task", "nothing"):
+            lab.reset.before("bundle")
+            getattr(lab.modules["flow"], name)()
+            told.append(lab.reset.check_strays())
+        return told[0].to_wire(), told[1] is None
+
+    told, is_quiet = runner(scenario, flow=flow)
+
+    assert told["leaks"] == {"threads": 1}
+    assert told["retire"]
+    assert is_quiet
