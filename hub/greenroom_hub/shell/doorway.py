@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 from greenroom_core.entities import ENDS
@@ -25,6 +25,9 @@ _INLINE_MOST = 16 * INLINE_LIMIT
 
 
 _LONGEST_URL: Final = 2000
+
+
+T = TypeVar("T")
 
 
 class Unfit(ValueError):
@@ -70,7 +73,7 @@ class Doorway:
         Raises:
             Unfit: The body, the program or an input cannot be taken.
         """
-        submission, packed = _read(body)
+        submission, packed = read_body(body, "submission", Submission)
         known = self._known(submission.key)
         if known is not None:
             return Reply(0, known)
@@ -171,15 +174,20 @@ class Doorway:
         return name in self._hub.state.runs or self._store.execution(name) is not None
 
 
-def _read(body: bytes) -> tuple[Submission, bytes | None]:
+def read_body(body: bytes, field: str, kind: type[T]) -> tuple[T, bytes | None]:
+    """What is sent under `field`, and the packed program beside it.
+
+    Raises:
+        Unfit: It does not have that form.
+    """
     try:
         raw: Any = unpack(body)
-        if not isinstance(raw, Mapping) or set(raw) - {"submission", "program"}:
-            raise WireFault("body: expected a map of submission and program")
+        if not isinstance(raw, Mapping) or set(raw) - {field, "program"}:
+            raise WireFault(f"body: expected a map of {field} and program")
         packed = raw.get("program")
         if packed is not None and not isinstance(packed, bytes):
             raise WireFault("program: expected bytes")
-        return from_wire(Submission, raw.get("submission"), "submission"), packed
+        return from_wire(kind, raw.get(field), field), packed
     except (WireFault, ValueFault) as fault:
         raise Unfit("bad_request", str(fault)) from fault
 

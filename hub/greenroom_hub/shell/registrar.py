@@ -10,14 +10,13 @@ from typing import Any, Final
 from greenroom_core.entities import Kind, Reference, Registration
 from greenroom_core.program import Program, Submission
 from greenroom_core.values import ValueFault, unpack
-from greenroom_core.wire import WireFault, from_wire
 from greenroom_hub.core import artifacts, schedule
 from greenroom_hub.core.catalog import UnknownEntity, Version, misfit, references_of
 from greenroom_hub.core.commands import Reply
 from greenroom_hub.core.events import PlanStopped, PlanWanted, Registered
 from greenroom_hub.core.plans import unfit, without_env
 from greenroom_hub.shell.archive import Archive
-from greenroom_hub.shell.doorway import Doorway, Unfit, check_webhook
+from greenroom_hub.shell.doorway import Doorway, Unfit, check_webhook, read_body
 from greenroom_hub.shell.hub import Hub
 from greenroom_hub.shell.plan_checks import PlanChecks
 from greenroom_hub.shell.vault import Vault
@@ -39,7 +38,7 @@ class Registrar:
         Raises:
             Unfit: The body, the program or a part of the registration cannot be taken.
         """
-        told, packed = _read(body)
+        told, packed = read_body(body, "registration", Registration)
         program, fresh = self._doorway.program(told.program, packed)
         _check(told, program)
         self.check_references(program)
@@ -162,19 +161,6 @@ def _texts(told: Any, name: str) -> dict[str, str]:
     if not isinstance(told, Mapping) or not all(isinstance(x, str) for pair in told.items() for x in pair):
         raise Unfit("bad_request", f"{name}: expected a map of texts")
     return dict(told)
-
-
-def _read(body: bytes) -> tuple[Registration, bytes | None]:
-    try:
-        raw: Any = unpack(body)
-        if not isinstance(raw, Mapping) or set(raw) - {"registration", "program"}:
-            raise WireFault("body: expected a map of registration and program")
-        packed = raw.get("program")
-        if packed is not None and not isinstance(packed, bytes):
-            raise WireFault("program: expected bytes")
-        return from_wire(Registration, raw.get("registration"), "registration"), packed
-    except (WireFault, ValueFault) as fault:
-        raise Unfit("bad_request", str(fault)) from fault
 
 
 def _check(told: Registration, program: Program) -> None:
